@@ -1,0 +1,63 @@
+"""The Instance Metadata Service: one GET, answered with JSON. Facts and status codes as in azure-platform.md.
+
+IMDS is a help, not a condition: it gets a budget of its own (at most a quarter of the deadline and 5 minutes), so that it can be dead without costing the report.
+"""
+
+from agent.azure.http import Endpoint, exchange
+from agent.azure.retry import Deadline, retry
+from agent.errors import Refused, Transient
+from agent.protocol import imds
+from agent.protocol.http1 import retry_after
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.log import Log
+
+DEFAULT_URL = "http://169.254.169.254"
+LONGEST_BUDGET = 300.0  # seconds
+GONE_BUDGET = 70.0  # seconds that a 410 may last, as documented
+
+_TARGETS = (
+    "/metadata/instance?api-version=2021-08-01&extended=true",
+    "/metadata/instance?api-version=2019-06-01",
+)
+_HEADERS = {"Metadata": "true"}
+
+
+def budget(deadline: Deadline) -> Deadline:
+    """The part of `deadline` that IMDS may use."""
+    return deadline.within(min(deadline.seconds / 4, LONGEST_BUDGET))
+
+
+def instance(endpoint: Endpoint, deadline: Deadline, log: "Log") -> imds.InstanceMetadata:
+    """Fetch the instance metadata. Raises GaveUp when `deadline` is used up, Refused for a final answer (401, 403, 405, other 4xx)."""
+    targets = iter(_TARGETS)
+    target = next(targets)
+    gone_until: "Deadline | None" = None
+
+    def once() -> imds.InstanceMetadata:
+        nonlocal target, gone_until
+        response = exchange(endpoint, "GET", target, _HEADERS, None, deadline)
+        status = response.status
+        log.debug(f"instance metadata: answered with {status} {response.reason}, {len(response.body)} bytes")
+        answer = f"http error {status} querying IMDS"
+        if status == 200:
+            try:
+                return imds.parse(response.body)
+            except imds.MetadataError as error:
+                raise Transient(str(error), exit_code=error.exit_code) from None
+        if status == 400:
+            older = next(targets, None)
+            if older is None:
+                raise Refused(answer)
+            target = older
+            raise Transient(f"{answer}; asking in an older version", wait=0.0)
+        if status == 410:
+            gone_until = gone_until or deadline.within(GONE_BUDGET)
+            if gone_until.left() <= 0:
+                raise Refused(f"{answer} for more than {GONE_BUDGET:g} s")
+        elif status not in (404, 408, 429) and 300 <= status < 500:
+            raise Refused(answer)
+        raise Transient(answer, wait=retry_after(response.headers))
+
+    return retry("fetching the instance metadata", once, deadline, log)

@@ -1,0 +1,73 @@
+"""The one retry policy: how long to go on, how long to pause, when to stop (azure-platform.md).
+
+A try raises `Transient` to be repeated; every other exception ends the loop. Pauses grow from 1 s to 15 s with jitter, unless the failure itself names one
+(Retry-After and the rules of the protocol). All time is monotonic: at first boot the wall clock jumps.
+"""
+
+from time import monotonic, monotonic_ns, sleep
+
+from agent.errors import GaveUp, Transient
+
+TYPE_CHECKING = False  # typing itself would cost every start 5 ms
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeVar
+
+    from agent.log import Log
+
+    T = TypeVar("T")
+
+FIRST_PAUSE = 1.0  # seconds
+LONGEST_PAUSE = 15.0  # seconds
+LONGEST_WAIT = 60.0  # seconds: a Retry-After beyond this is cut
+LAST_TRY = 1.0  # seconds kept for one try at the very end of the time
+
+
+class Deadline:
+    """A point of monotonic time, `seconds` from now; `within()` makes a nearer one."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._end = monotonic() + seconds
+
+    def left(self) -> float:
+        """Seconds until it is reached, 0.0 once it is."""
+        return max(0.0, self._end - monotonic())
+
+    def within(self, seconds: float) -> "Deadline":
+        """A deadline `seconds` from now, but never behind this one."""
+        return Deadline(min(seconds, self.left()))
+
+
+def retry(what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log") -> "T":
+    """Call `once` until it returns; `what` names the work in messages ("reporting Ready").
+
+    Raises GaveUp with the last failure's text and exit code when the deadline allows no further try, and whatever else `once` raises.
+    """
+    attempt = 0
+    while True:
+        attempt += 1
+        started = monotonic()
+        try:
+            result = once()
+        except Transient as failure:
+            left = deadline.left()
+            if left <= LAST_TRY:
+                tries = "1 try" if attempt == 1 else f"{attempt} tries"
+                raise GaveUp(f"gave up {what} after {tries} in {deadline.seconds:g} s: {failure}", failure.exit_code) from None
+            pause = _backoff(attempt) if failure.wait is None else min(failure.wait, LONGEST_WAIT)
+            pause = min(pause, left - LAST_TRY)
+            # A power of two is worth a line to everyone, the others are not: 20 minutes of tries must not fill a console.
+            say = log.warning if attempt & (attempt - 1) == 0 else log.debug
+            say(f"{what}: try {attempt} failed after {monotonic() - started:.3f} s: {failure}; next try in {pause:.1f} s")
+            sleep(pause)
+        else:
+            log.debug(f"{what}: try {attempt} succeeded after {monotonic() - started:.3f} s")
+            return result
+
+
+def _backoff(attempt: int) -> float:
+    """The pause behind try number `attempt` (from 1), seconds: 1, 2, 4, 8, 15, 15 ... each up to a fifth shorter, so that a thousand VMs do not march in step."""
+    # Not from `random`: it costs a start 5 ms, and the low digits of the clock are jitter enough.
+    jitter = monotonic_ns() % 1000 / 5000
+    return min(FIRST_PAUSE * 2 ** min(attempt - 1, 10), LONGEST_PAUSE) * (1 - jitter)

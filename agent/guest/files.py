@@ -1,0 +1,164 @@
+"""Reading and replacing files under a root, so that a power cut leaves the old or the new file and never half of one.
+
+A replacement is written beside its target, given the target's owner, mode and SELinux label, synced, and renamed over it. Symbolic links are followed the way a
+process inside the root would see them: an absolute link starts at the root again, and `..` never leaves it.
+"""
+
+import posix
+from errno import EINVAL, ELOOP, ENODATA, ENOENT, ENOTSUP, EPERM
+from stat import S_IMODE, S_ISLNK
+
+from agent.errors import GuestError
+
+MAX_READ = 1024 * 1024  # bytes
+MAX_LINKS = 40  # as many as the kernel follows
+
+_LABEL = "security.selinux"
+
+
+def resolve(root: str, path: str) -> str:
+    """The real place of `path` (absolute, as seen inside `root`), with every link followed inside the root. The last part need not exist. Raises GuestError."""
+    waiting = path.split("/")[::-1]
+    found: list[str] = []
+    links = 0
+    while waiting:
+        part = waiting.pop()
+        if part in ("", "."):
+            continue
+        if part == "..":
+            del found[-1:]
+            continue
+        place = "/".join([root.rstrip("/"), *found, part])
+        try:
+            target = posix.readlink(place) if S_ISLNK(posix.lstat(place).st_mode) else None
+        except FileNotFoundError:
+            target = None
+        except OSError as error:
+            raise _failed("look up", place, error) from None
+        if target is None:
+            found.append(part)
+            continue
+        links += 1
+        if links > MAX_LINKS:
+            raise _failed("look up", place, OSError(ELOOP, posix.strerror(ELOOP)))
+        if target.startswith("/"):
+            found.clear()
+        waiting += target.split("/")[::-1]
+    return "/".join([root.rstrip("/"), *found]) or "/"
+
+
+def read(root: str, path: str) -> "bytes | None":
+    """The content of a file, None if it does not exist. Raises GuestError if it cannot be read or has more than MAX_READ bytes."""
+    place = resolve(root, path)
+    try:
+        fd = posix.open(place, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _failed("read", place, error) from None
+    try:
+        pieces = bytearray()
+        while piece := posix.read(fd, 65536):
+            pieces += piece
+            if len(pieces) > MAX_READ:
+                raise GuestError(f"cannot read {place}: it has more than {MAX_READ} bytes")
+        return bytes(pieces)
+    except OSError as error:
+        raise _failed("read", place, error) from None
+    finally:
+        posix.close(fd)
+
+
+def replace(root: str, path: str, content: bytes, mode: int = 0o644) -> None:
+    """Make `content` the whole content of a file, atomically.
+
+    A file that is there keeps its owner, mode and label; a new one gets `mode` and, from the kernel, the label of its directory. Raises
+    GuestError, with the old file as it was.
+    """
+    place = resolve(root, path)
+    directory, _, name = place.rpartition("/")
+    temporary = f"{directory}/.{name}.azready"
+    try:
+        remove(temporary)  # left by a run that was killed
+        fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o600)
+        try:
+            _write_like(fd, place, content, mode)
+        finally:
+            posix.close(fd)
+        posix.rename(temporary, place)
+        sync_directory(directory)
+    except OSError as error:
+        _quietly_remove(temporary)
+        raise _failed("replace", place, error) from None
+
+
+def make_directories(root: str, path: str, mode: int = 0o755) -> None:
+    """Make a directory and its parents where they are missing; what is there stays as it is. Raises GuestError."""
+    place = root.rstrip("/")
+    for part in resolve(root, path)[len(place) :].split("/"):
+        if part:
+            place += "/" + part
+            try:
+                posix.mkdir(place, mode)
+                sync_directory(place.rpartition("/")[0])
+            except FileExistsError:
+                pass
+            except OSError as error:
+                raise _failed("make the directory", place, error) from None
+
+
+def remove(place: str) -> bool:
+    """Remove the file or link at this very place; False if there was none. Raises OSError."""
+    try:
+        posix.unlink(place)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def sync_directory(directory: str) -> None:
+    """Make what was renamed or removed in a directory survive a power cut. Raises OSError; a file system that cannot sync directories is not an error."""
+    fd = posix.open(directory or "/", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
+    try:
+        posix.fsync(fd)
+    except OSError as error:
+        if error.errno != EINVAL:
+            raise
+    finally:
+        posix.close(fd)
+
+
+def _write_like(fd: int, place: str, content: bytes, mode: int) -> None:
+    try:
+        old = posix.stat(place)
+    except FileNotFoundError:
+        posix.fchmod(fd, mode)
+    else:
+        mine = posix.fstat(fd)
+        if (old.st_uid, old.st_gid) != (mine.st_uid, mine.st_gid):
+            posix.fchown(fd, old.st_uid, old.st_gid)
+        posix.fchmod(fd, S_IMODE(old.st_mode))
+        _copy_label(place, fd)
+    view = memoryview(content)
+    while view:
+        view = view[posix.write(fd, view) :]
+    posix.fsync(fd)
+
+
+def _copy_label(place: str, fd: int) -> None:
+    try:
+        posix.setxattr(fd, _LABEL, posix.getxattr(place, _LABEL))
+    except OSError as error:
+        if error.errno not in (ENODATA, ENOTSUP, EPERM, ENOENT):
+            raise
+
+
+def _quietly_remove(place: str) -> None:
+    try:
+        remove(place)
+    except OSError:
+        pass
+
+
+def _failed(what: str, place: str, error: OSError) -> GuestError:
+    return GuestError(f"cannot {what} {place}: {(error.strerror or str(error)).lower()}")

@@ -1,0 +1,96 @@
+"""The host name: in the kernel, in /etc/hostname, in /etc/hosts (hostname(5), hosts(5), RFC 1123 2.1).
+
+What comes from the platform is made legal first; files are written only if that changes them. A host name must never stop a boot: the caller turns what is raised
+here into a warning.
+"""
+
+import _socket
+import posix
+
+from agent.errors import GuestError
+from agent.guest import files
+
+MAX_LABEL = 63  # characters, RFC 1123 2.1
+MAX_NAME = 64  # characters, HOST_NAME_MAX of Linux
+
+_HOSTNAME = "/etc/hostname"
+_HOSTS = "/etc/hosts"
+_NEW_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
+_OWN_ADDRESS = "127.0.1.1"  # Debian's convention for a name without a fixed address
+
+
+def sanitise(name: str) -> str:
+    """The nearest legal host name: letters, digits and inner hyphens in labels of at most MAX_LABEL, MAX_NAME in all; "" if nothing is left.
+
+    Every other character becomes a hyphen; empty labels vanish. The case is kept.
+    """
+    labels = []
+    for label in name.strip().split("."):
+        legal = "".join(character if character.isascii() and character.isalnum() else "-" for character in label)
+        labels.append(legal.strip("-")[:MAX_LABEL].strip("-"))
+    return ".".join(filter(None, labels))[:MAX_NAME].strip("-.")
+
+
+def current() -> str:
+    """The host name of the running kernel."""
+    return posix.uname().nodename
+
+
+def set_running(name: str) -> None:
+    """Give the running kernel its host name. Raises GuestError."""
+    try:
+        _socket.sethostname(name)
+    except OSError as error:
+        raise GuestError(f"cannot set the host name to {name}: {(error.strerror or str(error)).lower()}") from None
+
+
+def write_hostname(root: str, name: str) -> bool:
+    """Put `name` into /etc/hostname; False if it was there already. Raises GuestError."""
+    content = f"{name}\n".encode()
+    if files.read(root, _HOSTNAME) == content:
+        return False
+    files.replace(root, _HOSTNAME, content)
+    return True
+
+
+def write_hosts(root: str, name: str, old_name: str = "") -> bool:
+    """Make /etc/hosts resolve `name`, so that sudo and mail programs do not wait for DNS; False if it did already. Raises GuestError.
+
+    The old name's place on the 127.0.1.1 line is taken over; every other line stays byte for byte.
+    """
+    before = files.read(root, _HOSTS)
+    after = hosts_with(before if before is not None else _NEW_HOSTS.encode(), name, old_name)
+    if after == before:
+        return False
+    files.replace(root, _HOSTS, after)
+    return True
+
+
+def hosts_with(content: bytes, name: str, old_name: str) -> bytes:
+    """The content of a hosts file in which a loopback line names `name` (and its first label, if it has several)."""
+    names = _names(name)
+    lines = content.decode("utf-8", "surrogateescape").split("\n")
+    words = [line.partition("#")[0].split() for line in lines]
+    if any(entry and _is_loopback(entry[0]) and name in entry[1:] for entry in words):
+        return content
+    own = [at for at, entry in enumerate(words) if entry and entry[0] == _OWN_ADDRESS]
+    for at in own:
+        if old_name and old_name in words[at][1:]:
+            kept = [word for word in words[at][1:] if word not in _names(old_name)]
+            comment = lines[at].partition("#")[1:]
+            lines[at] = "\t".join([_OWN_ADDRESS, " ".join([*names, *kept])]) + (" " + "".join(comment) if comment[0] else "")
+            break
+    else:
+        end = len(lines) - 1 if lines[-1] == "" else len(lines)
+        lines.insert(end, f"{_OWN_ADDRESS}\t{' '.join(names)}")
+        if lines[-1] != "":
+            lines.append("")
+    return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def _names(name: str) -> list[str]:
+    return list(dict.fromkeys((name, name.partition(".")[0])))
+
+
+def _is_loopback(address: str) -> bool:
+    return address == "::1" or address.startswith("127.")

@@ -1,0 +1,1 @@
+"""One small module per init system: its unit text, where it goes, how it is enabled and disabled."""
