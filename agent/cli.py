@@ -73,7 +73,7 @@ def _run(arguments: list[str], log: "Log") -> int:
     if arguments[0] in ("--help", "-h", "help"):
         return _print(_help())
     if arguments[0] == "--version":
-        return _print(_version())
+        return _print(_version() + (_modules() if "--verbose" in arguments else ""))
     command, rest = _command(arguments)
     if "--help" in rest:
         return _print(_help())
@@ -203,12 +203,20 @@ def _version() -> str:
     return f"azready {__version__} (Python {python}, {posix.uname().machine}, {getattr(sys, 'frozen', 'not frozen')})\n"
 
 
+def _modules() -> str:
+    """What is inside the static file, as the runtime itself knows it."""
+    import _imp
+
+    frozen: list[str] = getattr(_imp, "_frozen_module_names", list)()
+    return f"builtin: {' '.join(sys.builtin_module_names)}\nfrozen: {' '.join(sorted(frozen))}\n"
+
+
 def _help() -> str:
     lines = ["azready: makes a Linux image ready for Azure", "", "usage:"]
     for command, (argument, text, _) in _COMMANDS.items():
         words = f"{command} {argument}".rstrip()
         lines.append(f"  azready {words:<22} {text}")
-    lines += ["  azready --version", "  azready --help", "", "options:"]
+    lines += ["  azready --version              with --verbose: and all modules inside", "  azready --help", "", "options:"]
     for name, (value, text) in _OPTIONS.items():
         commands = [command for command, entry in _COMMANDS.items() if name in entry[2]]
         where = "" if name in _TALKS else f" [{', '.join(commands)}]"

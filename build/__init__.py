@@ -1,0 +1,1 @@
+"""Makes the static file: toolchain, CPython, freezer, verification. Nothing in here is frozen."""

@@ -1,0 +1,143 @@
+"""Builds CPython twice from one source: the interpreter that analyses and compiles, and the static library that runs inside the file.
+
+Both have the same version to the last digit, so the frozen bytecode is made by the compiler that belongs to the runtime, on every machine the same. The library is
+cross-compiled with zig for musl and holds exactly the extension modules of `builtin-modules`.
+"""
+
+import os
+import pathlib
+import platform
+import shutil
+import stat
+import subprocess
+import sys
+
+from build import toolchain
+from build.cache import BuildError, console, key, made, run
+from build.sources import CPython
+
+HERE = pathlib.Path(__file__).parent
+BUILTIN_MODULES = HERE / "builtin-modules"
+CFLAGS = (
+    "-Os",
+    "-fno-sanitize=undefined",
+    "-ffunction-sections",
+    "-fdata-sections",
+    "-fno-asynchronous-unwind-tables",
+    "-fno-unwind-tables",
+    "-Wno-date-time",
+)
+LDFLAGS = ("-static", "-Wl,--gc-sections", "-s", "-Wl,-z,stack-size=0x800000")  # musl's own default is 128 KB a thread
+_CONFIGURE = ("--without-ensurepip", "--disable-test-modules", "--without-doc-strings")
+# Answers that configure could only get by running a program for the other machine.
+_CROSS_ANSWERS = {"ac_cv_buggy_getaddrinfo": "no", "ac_cv_file__dev_ptmx": "yes", "ac_cv_file__dev_ptc": "no"}
+_PACKAGES = {
+    "apt-get": ("install -y --no-install-recommends", "gcc libc6-dev make zlib1g-dev libffi-dev"),
+    "dnf": ("install -y", "gcc make zlib-devel libffi-devel"),
+    "apk": ("add", "gcc musl-dev linux-headers make zlib-dev libffi-dev"),
+    "zypper": ("install -y", "gcc make zlib-devel libffi-devel"),
+    "pacman": ("-S --noconfirm --needed", "gcc make zlib libffi"),
+}
+
+
+def zig_tools(target: str) -> pathlib.Path:
+    """A folder with `cc`, `ar` and `ranlib` for a zig target, each one word long, as configure wants its tools."""
+
+    def write(place: pathlib.Path) -> None:
+        zig = f"{sys.executable} -m ziglang"
+        for name, words in (("cc", f"cc -target {target}"), ("ar", "ar"), ("ranlib", "ranlib")):
+            script = place / name
+            script.write_text(f'#!/bin/sh\nexec {zig} {words} "$@"\n')
+            script.chmod(script.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
+
+    return made("zig-tools", key(target, sys.executable), write)
+
+
+def zig_environment() -> dict[str, str]:
+    """The environment for zig: its own cache, and no variable that would change a build."""
+    from build.cache import folder
+
+    environment = {name: value for name, value in os.environ.items() if name not in ("CFLAGS", "CPPFLAGS", "LDFLAGS", "CC", "OPT", "MAKEFLAGS")}
+    return {**environment, "ZIG_GLOBAL_CACHE_DIR": str(folder() / "zig"), "ZIG_LOCAL_CACHE_DIR": str(folder() / "zig-local")}
+
+
+def interpreter(cpython: CPython) -> pathlib.Path:
+    """The host interpreter, `python` in its build folder (shared library, because PyInstaller asks for one)."""
+    _need_host_compiler()
+
+    def build(place: pathlib.Path) -> None:
+        environment = {**zig_environment(), "CC": "cc", "CFLAGS": "-O1 -g0", "LDFLAGS": f"-Wl,-rpath,{place}"}
+        log = place / "log"
+        run([cpython.unpacked() / "configure", "--enable-shared", f"--prefix={place}", *_CONFIGURE], cwd=place, log=log, env=environment)
+        run(["make", f"-j{os.cpu_count()}"], cwd=place, log=log, env=environment)
+
+    return made("cpython-host", key(cpython.version, cpython.archive, platform.machine(), *_CONFIGURE), build, hint="about 2 minutes") / "python"
+
+
+def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathlib.Path:
+    """The folder of the static library for `machine`: libpython3.13.a, Modules/expat/libexpat.a and pyconfig.h."""
+    target = toolchain.ZIG_TARGETS[machine]
+    tools = zig_tools(target)
+    readelf = shutil.which("readelf")
+    if readelf is None:
+        raise BuildError("readelf is missing: install binutils")
+
+    def build(place: pathlib.Path) -> None:
+        (place / "Modules").mkdir()
+        shutil.copy(BUILTIN_MODULES, place / "Modules" / "Setup.local")
+        environment = {
+            **zig_environment(),
+            **_CROSS_ANSWERS,
+            "CC": str(tools / "cc"),
+            "AR": str(tools / "ar"),
+            "RANLIB": str(tools / "ranlib"),
+            "READELF": readelf,
+            "CFLAGS": " ".join(CFLAGS),
+            "LDFLAGS": "-static",
+            "LINKFORSHARED": " ",
+            "PKG_CONFIG": "/bin/false",
+        }
+        configure = [cpython.unpacked() / "configure", f"--host={target}", f"--build={platform.machine()}-linux-gnu", f"--with-build-python={host_python}"]
+        log = place / "log"
+        run([*configure, "--disable-shared", "--prefix=/usr", "--without-mimalloc", *_CONFIGURE], cwd=place, log=log, env=environment)
+        # The date would be the only thing that differs between two builds.
+        goals = ["libpython3.13.a", "Modules/expat/libexpat.a"]
+        run(["make", f"-j{os.cpu_count()}", "BUILD_DATE=Jan  1 2026", "BUILD_TIME=00:00:00", *goals], cwd=place, log=log, env=environment)
+
+    inputs = key(cpython.archive, BUILTIN_MODULES, toolchain.requirements(toolchain.pins()["tools"]), target, *CFLAGS, *_CONFIGURE)
+    return made(f"cpython-{machine}", inputs, build, hint="about 3 minutes")
+
+
+def _need_host_compiler() -> None:
+    """Install a C compiler, make and two headers with the distribution's package manager if they are missing. Raises BuildError if that is not possible."""
+    probe = "#include <zlib.h>\n#include <ffi.h>\nint main(void) { return 0; }\n"
+
+    def there() -> bool:
+        if not (shutil.which("cc") and shutil.which("make") and shutil.which("readelf")):
+            return False
+        return subprocess.run(["cc", "-x", "c", "-fsyntax-only", "-"], input=probe, text=True, capture_output=True).returncode == 0
+
+    if there():
+        return
+    manager = next((name for name in _PACKAGES if shutil.which(name)), None)
+    if manager is None:
+        raise BuildError("building needs a C compiler (cc), make, readelf and the headers of zlib and libffi: install them and try again")
+    verb, packages = _PACKAGES[manager]
+    install_packages(manager, verb, packages)
+    if not there():
+        raise BuildError(f"cc, make, readelf, zlib.h or ffi.h is still missing after {manager} {verb} {packages}")
+
+
+def install_packages(manager: str, verb: str, packages: str) -> None:
+    """Install packages of the distribution, as root or through a sudo that asks nothing. Raises BuildError with the command to type otherwise."""
+    from build.cache import folder
+
+    become = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if become and (not shutil.which("sudo") or subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode):
+        raise BuildError(f"packages of the distribution are missing; as root, run: {manager} {verb} {packages}")
+    console.print(f"  installing {packages}")
+    folder().mkdir(parents=True, exist_ok=True)
+    log = folder() / "packages.log"
+    if manager == "apt-get":
+        run([*become, "apt-get", "update"], log=log)
+    run([*become, manager, *verb.split(), *packages.split()], log=log)

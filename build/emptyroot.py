@@ -1,0 +1,94 @@
+"""Runs the static file in a root that holds nothing but the file, read-only: no /proc, no /tmp, no /dev, no library.
+
+Works as root and as an ordinary user whose kernel allows user namespaces. Used by the verification, the tests and the quickstart.
+"""
+
+import contextlib
+import ctypes
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWUSER = 0x00020000, 0x04000000, 0x10000000
+_MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
+
+
+@contextlib.contextmanager
+def holding(file: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A new folder that holds only a copy of `file`, named azready, to be a root."""
+    with tempfile.TemporaryDirectory() as scratch:
+        root = pathlib.Path(scratch)
+        root.chmod(0o755)
+        shutil.copy(file, root / "azready")
+        (root / "azready").chmod(0o755)
+        yield root
+
+
+def run(root: pathlib.Path, arguments: Sequence[str], *, writable: bool = False, env: Mapping[str, str] | None = None, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
+    """Run /azready of `root` with `arguments`, as root of that root, in a host-name space of its own (setting a name there changes nothing here).
+
+    Raises OSError if this kernel does not let us make such a root.
+    """
+    return subprocess.run(
+        ["/azready", *arguments],
+        env=dict(env or {}),
+        text=True,
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        timeout=timeout,
+        preexec_fn=entering(root, writable=writable),
+    )
+
+
+def entering(root: pathlib.Path, *, writable: bool = False) -> Callable[[], None]:
+    """What a child does between fork and exec to find itself in `root`."""
+
+    def enter() -> None:
+        unshare(_CLONE_NEWNS | _CLONE_NEWUTS)
+        _mount(None, "/", _MS_REC | _MS_PRIVATE)
+        _mount(str(root), str(root), _MS_BIND)
+        if not writable:
+            _mount(None, str(root), _MS_BIND | _MS_REMOUNT | _MS_RDONLY)
+        os.chroot(root)
+        os.chdir("/")
+
+    return enter
+
+
+def unshare(flags: int) -> None:
+    """unshare(2), with a user namespace of its own in front of it when this is not root. Raises OSError."""
+    if os.geteuid() == 0:
+        _check(_libc.unshare(flags), "unshare")
+        return
+    uid, gid = os.geteuid(), os.getegid()
+    _check(_libc.unshare(_CLONE_NEWUSER | flags), "unshare with a user namespace")
+    pathlib.Path("/proc/self/setgroups").write_text("deny")
+    pathlib.Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+    pathlib.Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
+
+
+def possible() -> bool:
+    """Whether this kernel and this user can make such a root."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            # The program does not exist in an empty root: that it is looked for there at all is the proof.
+            subprocess.run(["/none"], preexec_fn=entering(pathlib.Path(scratch)))
+        except FileNotFoundError:
+            return True
+        except (OSError, subprocess.SubprocessError):
+            return False
+    return True
+
+
+def _mount(source: str | None, target: str, flags: int) -> None:
+    _check(_libc.mount(source and source.encode(), target.encode(), None, ctypes.c_ulong(flags), None), f"mount {target}")
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"{what}: {os.strerror(error)}")

@@ -1,0 +1,55 @@
+"""Turns Python modules into one table of frozen code that replaces CPython's own.
+
+Runs under the interpreter of the same version, whose compiler it uses. All code is compiled without docstrings and assertions. The table is C for the linker, the code
+itself one binary that the assembler includes: compiling megabytes of initialisers would take minutes.
+"""
+
+import marshal
+import pathlib
+from collections.abc import Mapping
+
+# What the interpreter itself asks for before the first line of ours runs (Python/pylifecycle.c, Python/codecs.c).
+RUNTIME = ("abc", "codecs", "encodings", "encodings.aliases", "encodings.utf_8", "importlib._bootstrap", "importlib._bootstrap_external", "io")
+_BOOTSTRAP = {"importlib._bootstrap": "_frozen_importlib", "importlib._bootstrap_external": "_frozen_importlib_external"}
+
+_HEAD = """\
+#include <stdbool.h>
+#include <Python.h>
+struct _module_alias {{ const char *name; const char *orig; }};  /* Include/internal/pycore_import.h */
+__asm__(".section .rodata\\n.balign 16\\n.global azready_code\\nazready_code:\\n.incbin \\"{code}\\"\\n.previous\\n");
+extern const unsigned char azready_code[];
+"""
+_TAIL = """\
+static const struct _module_alias aliases[] = {
+  { "_frozen_importlib", "importlib._bootstrap" },
+  { "_frozen_importlib_external", "importlib._bootstrap_external" },
+  { 0 }
+};
+static const struct _frozen none[] = { { 0 } };
+const struct _frozen *_PyImport_FrozenBootstrap = bootstrap;
+const struct _frozen *_PyImport_FrozenStdlib = modules;
+const struct _frozen *_PyImport_FrozenTest = none;
+const struct _module_alias *_PyImport_FrozenAliases = aliases;
+const struct _frozen *PyImport_FrozenModules = 0;
+"""
+
+
+def write_table(modules: Mapping[str, pathlib.Path], folder: pathlib.Path) -> pathlib.Path:
+    """Compile `modules` (name -> source file, with those of RUNTIME) and write the table into `folder`; returns the C file."""
+    code = bytearray()
+    rows: dict[str, list[str]] = {"bootstrap": [], "modules": []}
+    for name, source in sorted(modules.items()):
+        # The file name ends up in the code; the module's name says the same on every machine.
+        compiled = marshal.dumps(compile(source.read_bytes(), f"{name}.py", "exec", dont_inherit=True, optimize=2))
+        code += bytes(-len(code) % 16)
+        place = f".code = azready_code + {len(code)}, .size = {len(compiled)}"
+        package = "true" if source.name == "__init__.py" else "false"
+        table = "bootstrap" if name in _BOOTSTRAP else "modules"
+        rows[table].append(f'  {{ .name = "{_BOOTSTRAP.get(name, name)}", {place}, .is_package = {package} }},\n')
+        code += compiled
+    (folder / "frozen.bin").write_bytes(code)
+    text = _HEAD.format(code=folder / "frozen.bin")
+    for table, lines in rows.items():
+        text += f"static const struct _frozen {table}[] = {{\n{''.join(lines)}  {{ 0 }}\n}};\n"
+    (folder / "frozen.c").write_text(text + _TAIL)
+    return folder / "frozen.c"

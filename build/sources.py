@@ -1,0 +1,161 @@
+"""Fetches the pinned sources: CPython's release archive and the sources of PyInstaller's bootloader.
+
+A folder of the user's ($AZREADY_SOURCES) comes first, then the cache, then upstream's own page, then the distribution's source package. Whatever the way, the bytes
+are checked against toolchain.toml before anyone looks at them.
+"""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from typing import Any
+
+from build import toolchain
+from build.cache import BuildError, console, folder, key, made, run
+
+UPSTREAM = "https://www.python.org/ftp/python/{version}/Python-{version}.tar.xz"
+
+
+class CPython:
+    """One pinned CPython: `version`, and `archive`, the place of its checked .tar.xz."""
+
+    def __init__(self, version: str, archive: pathlib.Path) -> None:
+        self.version = version
+        self.archive = archive
+
+    def unpacked(self) -> pathlib.Path:
+        """The source tree."""
+
+        def unpack(place: pathlib.Path) -> None:
+            with tarfile.open(self.archive) as archive:
+                archive.extractall(place, filter="data")
+
+        return made(f"cpython-{self.version}-source", key(self.archive), unpack) / f"Python-{self.version}"
+
+
+def cpython() -> CPython:
+    """The first pinned CPython that can be had. Raises BuildError, naming every way that was tried."""
+    failures: list[str] = []
+    for pin in toolchain.pins()["cpython"]:
+        for way in (_from_folder, _from_cache, _from_upstream, _from_distribution):
+            try:
+                archive = _checked(way(pin), pin["sha256"])
+            except (OSError, BuildError, subprocess.SubprocessError) as error:
+                failures.append(f"  {pin['version']} {way.__doc__}: {error}")
+                continue
+            if "warning" in pin:
+                console.print(f"  [yellow]warning:[/yellow] {pin['warning']}")
+            return CPython(pin["version"], archive)
+    raise BuildError(
+        "no source of CPython could be fetched; put Python-3.13.15.tar.xz into a folder and name it in AZREADY_SOURCES\n" + "\n".join(failures)
+    )
+
+
+def bootloader() -> pathlib.Path:
+    """The source tree of PyInstaller's bootloader (unmodified, from the release archive)."""
+    pin = toolchain.pins()["pyinstaller"]
+
+    def fetch(place: pathlib.Path) -> None:
+        # pip asks the package for its metadata, and it would compile its bootloader for that; naming a platform whose bootloader is inside avoids it.
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=pyinstaller", "--disable-pip-version-check"]
+        run(
+            [*command, f"--dest={place}", f"pyinstaller=={pin['version']}"],
+            log=place / "log",
+            env={**os.environ, "PYI_PLATFORM": "Darwin-64bit"},
+        )
+        archive = _checked(place / f"pyinstaller-{pin['version']}.tar.gz", pin["sha256"])
+        with tarfile.open(archive) as opened:
+            opened.extractall(place, filter="data")
+
+    return made("bootloader-source", pin["sha256"][:16], fetch) / f"pyinstaller-{pin['version']}" / "bootloader"
+
+
+def _checked(path: pathlib.Path, sha256: str) -> pathlib.Path:
+    found = toolchain.sha256(path)
+    if found != sha256:
+        raise BuildError(f"{path} has sha256 {found}, expected {sha256}; remove it and try again")
+    return path
+
+
+def _kept(pin: dict[str, Any]) -> pathlib.Path:
+    place = folder() / "downloads"
+    place.mkdir(parents=True, exist_ok=True)
+    return place / f"Python-{pin['version']}.tar.xz"
+
+
+def _from_folder(pin: dict[str, Any]) -> pathlib.Path:
+    """from the folder in AZREADY_SOURCES"""
+    given = os.environ.get("AZREADY_SOURCES")
+    if not given:
+        raise BuildError("the variable is not set")
+    return pathlib.Path(given, _kept(pin).name)
+
+
+def _from_cache(pin: dict[str, Any]) -> pathlib.Path:
+    """from an earlier download"""
+    return _kept(pin)
+
+
+def _from_upstream(pin: dict[str, Any]) -> pathlib.Path:
+    """from python.org"""
+    url = UPSTREAM.format(version=pin["version"])
+    console.print(f"  fetching {url}")
+    with tempfile.NamedTemporaryFile(dir=_kept(pin).parent) as file, urllib.request.urlopen(url, timeout=20) as answer:
+        shutil.copyfileobj(answer, file)
+        file.flush()
+        return _keep(pathlib.Path(file.name), pin)
+
+
+def _from_distribution(pin: dict[str, Any]) -> pathlib.Path:
+    """from the distribution's source package"""
+    suite, package = pin["debian"]
+    if not shutil.which("apt-get"):
+        raise BuildError("this is no Debian")
+    console.print(f"  fetching the source package {package} {pin['version']} of Debian {suite}")
+    targets = _output(["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(ORIGIN)", "Created-By: Packages"]).splitlines()
+    repositories = [uri for uri, codename, origin in (line.split(" ", 2) for line in targets) if origin == "Debian" and "-" not in codename]
+    if not repositories:
+        raise BuildError("no Debian repository is configured, or apt-get update has not run yet")
+    with tempfile.TemporaryDirectory() as scratch:
+        # A private sources list made from the configured repository: the host's own is left alone.
+        sources = pathlib.Path(scratch, "sources.list")
+        sources.write_text(f"deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {repositories[0]} {suite} main\n")
+        for name in ("lists/partial", "cache/archives/partial"):
+            pathlib.Path(scratch, name).mkdir(parents=True)
+        settings = {
+            "Dir::Etc::sourcelist": sources,
+            "Dir::Etc::sourceparts": "/dev/null",
+            "Dir::State::lists": f"{scratch}/lists",
+            "Dir::Cache": f"{scratch}/cache",
+            "Acquire::Languages": "none",
+            "Acquire::Check-Valid-Until": "false",  # a suite that moved on is exactly what may be needed
+            "APT::Sandbox::User": "root",
+        }
+        options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
+        _output(["apt-get", *options, "update"])
+        known = [line.split("|")[1].strip() for line in _output(["apt-cache", *options, "madison", package]).splitlines()]
+        version = next((version for version in known if version.partition("-")[0] == pin["version"]), None)
+        if version is None:
+            raise BuildError(f"{suite} has {', '.join(known) or 'no version'} of it")
+        _output(["apt-get", *options, "source", "--download-only", "--only-source", f"{package}={version}"], cwd=scratch)
+        return _keep(pathlib.Path(scratch, f"{package}_{pin['version']}.orig.tar.xz"), pin)
+
+
+def _keep(fetched: pathlib.Path, pin: dict[str, Any]) -> pathlib.Path:
+    _checked(fetched, pin["sha256"])
+    partial = _kept(pin).with_suffix(".partial")
+    shutil.copyfile(fetched, partial)
+    return partial.rename(_kept(pin))
+
+
+def _output(command: list[str], cwd: str | None = None) -> str:
+    try:
+        return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=300).stdout
+    except subprocess.CalledProcessError as error:
+        last = (error.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BuildError(f"{command[0]} ended with {error.returncode}: {last}") from None
