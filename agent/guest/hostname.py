@@ -49,6 +49,7 @@ def write_hostname(root: str, name: str) -> bool:
     content = f"{name}\n".encode()
     if files.read(root, _HOSTNAME) == content:
         return False
+    files.make_directories(root, "/etc")
     files.replace(root, _HOSTNAME, content)
     return True
 
@@ -62,6 +63,7 @@ def write_hosts(root: str, name: str, old_name: str = "") -> bool:
     after = hosts_with(before if before is not None else _NEW_HOSTS.encode(), name, old_name)
     if after == before:
         return False
+    files.make_directories(root, "/etc")
     files.replace(root, _HOSTS, after)
     return True
 

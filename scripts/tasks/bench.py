@@ -1,0 +1,139 @@
+"""`scripts/bench`: measures reporters side by side, interleaved, in one network namespace where Azure's addresses are the simulator's.
+
+What is measured: milliseconds from starting the program to the health report's arrival at the platform, peak memory (from GNU time: wait4 would count the memory of
+whoever starts it), processes started and files opened for writing (from strace). The machines are noisy, so the ratios are what counts.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import shlex
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from build.cache import BuildError
+from build.cpython import install_packages
+from scripts.simulator import namespace, platform, scenario
+from scripts.simulator.server import Exchange, Simulator
+
+TOP = pathlib.Path(__file__).parents[2]
+FILE = TOP / "dist" / "azready-linux-x86_64"
+_WRITES = re.compile(r'(?:open|openat|creat)\([^"]*"([^"]+)".*O_(?:WRONLY|RDWR)')
+_IGNORED = ("/dev/null", "/dev/tty")
+_STARTS = re.compile(r"^\d*\s*(?:clone|clone3|fork|vfork)\(.*= \d+$|<\.\.\. (?:clone|clone3|fork|vfork) resumed>.*= \d+$", re.MULTILINE)
+
+
+class Candidate:
+    """One program: `words` may hold {root}, which becomes a fresh folder for each run."""
+
+    def __init__(self, name: str, words: list[str]) -> None:
+        self.name = name
+        self.words = words
+        self.milliseconds: list[float] = []
+        self.peak = 0.0
+        self.processes = 0
+        self.written = 0
+
+
+def main() -> int:
+    """Measure and print; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure reporters side by side, in a network namespace of their own.")
+    parser.add_argument("--against", action="append", default=[], metavar="NAME=COMMAND", help="another reporter; may be given several times")
+    parser.add_argument("--runs", type=int, default=30, metavar="N", help="runs of each (default: %(default)s)")
+    parser.add_argument("--file", type=pathlib.Path, default=FILE, help="the static file to measure (default: dist/azready-linux-x86_64)")
+    options = parser.parse_args()
+    console = Console(highlight=False)
+    file = str(options.file.absolute())
+    candidates = [Candidate("azready report ready", [file, "report", "ready"]), Candidate("azready provision", [file, "provision", "--force", "--root", "{root}"])]
+    for text in options.against:
+        name, _, command = text.partition("=")
+        if not name or not command:
+            console.print(f"error: --against {text!r} is not NAME=COMMAND", markup=False)
+            return 2
+        candidates.append(Candidate(name, shlex.split(command)))
+    if not os.access(file, os.X_OK):
+        console.print(f"error: {file} is not there: run scripts/build first", markup=False)
+        return 2
+    try:
+        _need_tools(console)
+        namespace.enter((platform.WIRESERVER, platform.IMDS))
+        measure(candidates, options.runs, console)
+    except (OSError, BuildError, RuntimeError) as error:
+        console.print(f"error: {error}", markup=False)
+        return 1
+    _print(candidates, options.file, options.runs, console)
+    return 0
+
+
+def _need_tools(console: Console) -> None:
+    missing = [name for name in ("time", "strace") if not shutil.which(name)]
+    if missing and shutil.which("apt-get"):
+        install_packages("apt-get", "install -y --no-install-recommends", " ".join(missing))
+    elif missing:
+        raise BuildError(f"{' and '.join(missing)} must be installed to measure memory and processes")
+
+
+def measure(candidates: list[Candidate], runs: int, console: Console) -> None:
+    """Fill in the figures of `candidates`. Raises RuntimeError if one of them does not report Ready."""
+    received: list[float] = []
+    arrived = threading.Event()
+
+    def on_exchange(exchange: Exchange) -> None:
+        if exchange.report == "Ready":
+            received.append(exchange.received)
+            arrived.set()
+
+    addresses = {"wireserver": (platform.WIRESERVER, 80), "imds": (platform.IMDS, 80)}
+    with Simulator(scenario.load("healthy"), on_exchange=on_exchange, **addresses):
+
+        def run(candidate: Candidate, *around: str) -> float:
+            arrived.clear()
+            with tempfile.TemporaryDirectory() as root:
+                words = [*around, *(word.replace("{root}", root) for word in candidate.words)]
+                started = time.monotonic()
+                process = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+            if not arrived.wait(1):
+                raise RuntimeError(f"{candidate.name} ended with {process.returncode} and reported nothing: {process.stderr.strip()[-300:]}")
+            return (received[-1] - started) * 1000
+
+        for candidate in candidates:  # once unmeasured, so that every file is in the page cache
+            run(candidate)
+        for _ in track(range(runs), "measuring", console=console, transient=True):
+            for candidate in candidates:
+                candidate.milliseconds.append(run(candidate))
+        for candidate in candidates:
+            with tempfile.NamedTemporaryFile("r") as out:
+                run(candidate, "time", "-f", "%M", "-o", out.name)
+                candidate.peak = int(out.read().split()[-1]) / 1000
+            with tempfile.NamedTemporaryFile("r") as out:
+                run(candidate, "strace", "-f", "-e", "trace=open,openat,creat,clone,clone3,fork,vfork", "-o", out.name)
+                trace = out.read()
+                candidate.processes = 1 + len(_STARTS.findall(trace))
+                candidate.written = len({path for path in _WRITES.findall(trace) if path not in _IGNORED})
+
+
+def _print(candidates: list[Candidate], file: pathlib.Path, runs: int, console: Console) -> None:
+    table = Table(title=f"exec to health report received, {runs} interleaved runs each")
+    for heading in ("reporter", "median ms", "fastest ms", *(f"vs {other.name}" for other in candidates[2:]), "peak MB", "processes", "files written"):
+        table.add_column(heading, justify="left" if heading == "reporter" else "right")
+    medians = {candidate.name: statistics.median(candidate.milliseconds) for candidate in candidates}
+    for candidate in candidates:
+        ratios = [f"{medians[candidate.name] / medians[other.name]:.2f}x" for other in candidates[2:]]
+        figures = [f"{medians[candidate.name]:.1f}", f"{min(candidate.milliseconds):.1f}", *ratios, f"{candidate.peak:.1f}", str(candidate.processes), str(candidate.written)]
+        table.add_row(candidate.name, *figures)
+    console.print(table)
+    console.print(f"size of {file.name}: {file.stat().st_size / 1e6:.2f} MB")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
