@@ -29,8 +29,8 @@ CFLAGS = (
 )
 LDFLAGS = ("-static", "-Wl,--gc-sections", "-s", "-Wl,-z,stack-size=0x800000")  # musl's own default is 128 KB a thread
 _CONFIGURE = ("--without-ensurepip", "--disable-test-modules", "--without-doc-strings")
-# Answers that configure could only get by running a program for the other machine.
-_CROSS_ANSWERS = {"ac_cv_buggy_getaddrinfo": "no", "ac_cv_file__dev_ptmx": "yes", "ac_cv_file__dev_ptc": "no"}
+# Answers that configure could only get by running a program for the other machine. Without the first, strings are hashed by the weak FNV instead of SipHash.
+_CROSS_ANSWERS = {"ac_cv_aligned_required": "no", "ac_cv_buggy_getaddrinfo": "no", "ac_cv_file__dev_ptmx": "yes", "ac_cv_file__dev_ptc": "no"}
 _PACKAGES = {
     "apt-get": ("install -y --no-install-recommends", "gcc libc6-dev make zlib1g-dev libffi-dev"),
     "dnf": ("install -y", "gcc make zlib-devel libffi-devel"),
@@ -104,7 +104,7 @@ def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathli
         goals = ["libpython3.13.a", "Modules/expat/libexpat.a"]
         run(["make", f"-j{os.cpu_count()}", "BUILD_DATE=Jan  1 2026", "BUILD_TIME=00:00:00", *goals], cwd=place, log=log, env=environment)
 
-    inputs = key(cpython.archive, BUILTIN_MODULES, toolchain.requirements(toolchain.pins()["tools"]), target, *CFLAGS, *_CONFIGURE)
+    inputs = key(cpython.archive, BUILTIN_MODULES, toolchain.requirements(toolchain.pins()["tools"]), target, *CFLAGS, *_CONFIGURE, *_CROSS_ANSWERS)
     return made(f"cpython-{machine}", inputs, build, hint="about 3 minutes")
 
 

@@ -9,7 +9,12 @@ import pathlib
 from collections.abc import Mapping
 
 # What the interpreter itself asks for before the first line of ours runs (Python/pylifecycle.c, Python/codecs.c).
-RUNTIME = ("abc", "codecs", "encodings", "encodings.aliases", "encodings.utf_8", "importlib._bootstrap", "importlib._bootstrap_external", "io")
+RUNTIME = ("encodings", "importlib._bootstrap", "importlib._bootstrap_external", "io")
+REPLACED = {name: pathlib.Path(__file__).parent / "runtime" / f"{file}.py" for name, file in (
+    ("encodings", "encodings"),
+    ("importlib._bootstrap_external", "importlib_bootstrap_external"),
+    ("io", "io"),
+)}  # fmt: skip
 _BOOTSTRAP = {"importlib._bootstrap": "_frozen_importlib", "importlib._bootstrap_external": "_frozen_importlib_external"}
 
 _HEAD = """\

@@ -1,12 +1,9 @@
-"""Runs before the agent inside the static file, instead of PyInstaller's own boot script: nothing outside the executable may ever be imported."""
+"""Runs before the agent inside the static file, instead of PyInstaller's own boot script, which would open a way to modules on the disk."""
 
 import posix
 import sys
 
-sys.path[:] = []
-sys.path_hooks[:] = []
-sys.path_importer_cache.clear()
-sys.meta_path[:] = [finder for finder in sys.meta_path if finder.__name__ != "PathFinder"]
+sys.path.clear()
 sys.frozen = "@FREEZER@"  # type: ignore[attr-defined]
 
 # The bootloader's notes to itself must not reach the programs that the agent starts.

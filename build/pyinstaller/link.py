@@ -30,7 +30,7 @@ def modules(analysis: Any, top: pathlib.Path) -> dict[str, pathlib.Path]:
         if not ours and name not in allowed:
             continue
         base = (top if ours else library) / name.replace(".", "/")
-        found[name] = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+        found[name] = frozen.REPLACED.get(name) or (base / "__init__.py" if base.is_dir() else base.with_suffix(".py"))
         if ours:
             _check_imports(found[name], allowed)
     return found

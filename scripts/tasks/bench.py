@@ -52,7 +52,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=30, metavar="N", help="runs of each (default: %(default)s)")
     parser.add_argument("--file", type=pathlib.Path, default=FILE, help="the static file to measure (default: dist/azready-linux-x86_64)")
     options = parser.parse_args()
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     file = str(options.file.absolute())
     candidates = [Candidate("azready report ready", [file, "report", "ready"]), Candidate("azready provision", [file, "provision", "--force", "--root", "{root}"])]
     for text in options.against:

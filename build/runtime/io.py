@@ -1,0 +1,25 @@
+"""Takes the place of io inside the static file: the names of the C module, without the abstract base classes that the standard one builds at every start."""
+
+from _io import (  # noqa: F401
+    DEFAULT_BUFFER_SIZE,
+    BlockingIOError,
+    BufferedRandom,
+    BufferedReader,
+    BufferedRWPair,
+    BufferedWriter,
+    BytesIO,
+    FileIO,
+    IncrementalNewlineDecoder,
+    StringIO,
+    TextIOWrapper,
+    UnsupportedOperation,
+    _BufferedIOBase as BufferedIOBase,
+    _IOBase as IOBase,
+    _RawIOBase as RawIOBase,
+    _TextIOBase as TextIOBase,
+    open,
+    open_code,
+    text_encoding,
+)
+
+SEEK_SET, SEEK_CUR, SEEK_END = 0, 1, 2
