@@ -1,7 +1,7 @@
 """Lines for people, on standard error.
 
-Under systemd each line carries its `<N>` priority (sd-daemon(3)), otherwise the time since the start. Written with write(2), so that a closed or full standard
-error never stops the work.
+Under systemd each line carries its `<N>` priority (sd-daemon(3)), otherwise the time since the start. Written with write(2), so that a closed or full
+standard error never stops the work.
 """
 
 import posix
@@ -42,12 +42,9 @@ class Log:
 
     def _write(self, level: int, word: str, text: str) -> None:
         # One line whatever the text holds: values from outside end up in messages.
-        text = "".join(character if character.isprintable() else "\\x%02x" % ord(character) for character in text)
-        if self._priority:
-            line = f"<{level}>{word}{text}\n"
-        else:
-            line = f"azready [{monotonic() - self.started:8.3f}] {word}{text}\n"
+        text = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+        start = f"<{level}>" if self._priority else f"azready [{monotonic() - self.started:8.3f}] "
         try:
-            posix.write(2, line.encode("utf-8", "backslashreplace"))
+            posix.write(2, f"{start}{word}{text}\n".encode("utf-8", "backslashreplace"))
         except OSError:
             pass

@@ -1,7 +1,8 @@
 """The steps of a first boot, in order. Read this page first.
 
-Everything that can fail does so before Ready is reported: Ready makes the platform take its provisioning data away, and the marker and the disabled unit may only
-follow an answer that accepts it. Host name and hosts file warn; what nobody foresaw is reported to the platform as a failure. Every step may run twice.
+Everything that can fail does so before Ready is reported: Ready makes the platform take its provisioning data away, and the marker and the disabled
+unit may only follow an answer that accepts it. Host name and hosts file warn; what nobody foresaw is reported to the platform as a failure. Every
+step may run twice.
 """
 
 import posix

@@ -25,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         return build(options.arch, output, force=options.force)
     except BuildError as error:
-        console.print(f"[red]error:[/red] ", end="")
+        console.print("[red]error:[/red] ", end="")
         console.print(str(error), markup=False)
         return 1
 
@@ -44,7 +44,9 @@ def build(machine: str, output: pathlib.Path, *, force: bool) -> int:
         verify(output)
         stamp.write_text(f"{inputs} {toolchain.sha256(output)}")
     size = output.stat().st_size
-    console.print(f"[green]ready:[/green] {output.relative_to(TOP)}, {size / 1e6:.2f} MB, sha256 {toolchain.sha256(output)[:16]}, in {time.monotonic() - started:.1f} s")
+    console.print(
+        f"[green]ready:[/green] {output.relative_to(TOP)}, {size / 1e6:.2f} MB, sha256 {toolchain.sha256(output)[:16]}, in {time.monotonic() - started:.1f} s"
+    )
     return 0
 
 

@@ -1,7 +1,7 @@
 """Where slow things are kept between builds, and how a person sees them being made.
 
-Every result lies in a folder named after a hash of all that went into it, so that it is found again by any clone and never out of date. A folder counts only once its
-`.done` file exists; a lock lets two builds on one machine wait for each other.
+Every result lies in a folder named after a hash of all that went into it, so that it is found again by any clone and never out of date. A folder
+counts only once its `.done` file exists; a lock lets two builds on one machine wait for each other.
 """
 
 import contextlib

@@ -1,7 +1,7 @@
 """Builds CPython twice from one source: the interpreter that analyses and compiles, and the static library that runs inside the file.
 
-Both have the same version to the last digit, so the frozen bytecode is made by the compiler that belongs to the runtime, on every machine the same. The library is
-cross-compiled with zig for musl and holds exactly the extension modules of `builtin-modules`.
+Both have the same version to the last digit, so the frozen bytecode is made by the compiler that belongs to the runtime, on every machine the same.
+The library is cross-compiled with zig for musl and holds exactly the extension modules of `builtin-modules`.
 """
 
 import os
@@ -97,7 +97,12 @@ def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathli
             "LINKFORSHARED": " ",
             "PKG_CONFIG": "/bin/false",
         }
-        configure = [cpython.unpacked() / "configure", f"--host={target}", f"--build={platform.machine()}-linux-gnu", f"--with-build-python={host_python}"]
+        configure: list[str | os.PathLike[str]] = [
+            cpython.unpacked() / "configure",
+            f"--host={target}",
+            f"--build={platform.machine()}-linux-gnu",
+            f"--with-build-python={host_python}",
+        ]
         log = place / "log"
         run([*configure, "--disable-shared", "--prefix=/usr", "--without-mimalloc", *_CONFIGURE], cwd=place, log=log, env=environment)
         # The date would be the only thing that differs between two builds.

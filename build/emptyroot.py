@@ -28,7 +28,9 @@ def holding(file: pathlib.Path) -> Iterator[pathlib.Path]:
         yield root
 
 
-def run(root: pathlib.Path, arguments: Sequence[str], *, writable: bool = False, env: Mapping[str, str] | None = None, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
+def run(
+    root: pathlib.Path, arguments: Sequence[str], *, writable: bool = False, env: Mapping[str, str] | None = None, timeout: float = 60
+) -> "subprocess.CompletedProcess[str]":
     """Run /azready of `root` with `arguments`, as root of that root, in a host-name space of its own (setting a name there changes nothing here).
 
     Raises OSError if this kernel does not let us make such a root.

@@ -1,7 +1,7 @@
 """Turns Python modules into one table of frozen code that replaces CPython's own.
 
-Runs under the interpreter of the same version, whose compiler it uses. All code is compiled without docstrings and assertions. The table is C for the linker, the code
-itself one binary that the assembler includes: compiling megabytes of initialisers would take minutes.
+Runs under the interpreter of the same version, whose compiler it uses. All code is compiled without docstrings and assertions. The table is C for the
+linker, the code itself one binary that the assembler includes: compiling megabytes of initialisers would take minutes.
 """
 
 import marshal

@@ -1,7 +1,7 @@
 """Fetches the pinned sources: CPython's release archive and the sources of PyInstaller's bootloader.
 
-A folder of the user's ($AZREADY_SOURCES) comes first, then the cache, then upstream's own page, then the distribution's source package. Whatever the way, the bytes
-are checked against toolchain.toml before anyone looks at them.
+A folder of the user's ($AZREADY_SOURCES) comes first, then the cache, then upstream's own page, then the distribution's source package. Whatever the
+way, the bytes are checked against toolchain.toml before anyone looks at them.
 """
 
 import os
@@ -51,9 +51,7 @@ def cpython() -> CPython:
             if "warning" in pin:
                 console.print(f"  [yellow]warning:[/yellow] {pin['warning']}")
             return CPython(pin["version"], archive)
-    raise BuildError(
-        "no source of CPython could be fetched; put Python-3.13.15.tar.xz into a folder and name it in AZREADY_SOURCES\n" + "\n".join(failures)
-    )
+    raise BuildError("no source of CPython could be fetched; put Python-3.13.15.tar.xz into a folder and name it in AZREADY_SOURCES\n" + "\n".join(failures))
 
 
 def bootloader() -> pathlib.Path:

@@ -3,6 +3,7 @@
 import pathlib
 
 from elftools.common.exceptions import ELFError
+from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
 from build import emptyroot
@@ -33,7 +34,7 @@ def _static(file: pathlib.Path) -> None:
                 kind = segment["p_type"]
                 if kind == "PT_INTERP":
                     raise BuildError(f"{file} is not static: it asks for an interpreter (PT_INTERP)")
-                if kind == "PT_DYNAMIC" and any(tag.entry.d_tag == "DT_NEEDED" for tag in segment.iter_tags()):
+                if isinstance(segment, DynamicSegment) and any(tag.entry.d_tag == "DT_NEEDED" for tag in segment.iter_tags()):
                     raise BuildError(f"{file} is not static: it needs shared libraries (DT_NEEDED)")
         except ELFError as error:
             raise BuildError(f"{file} is not an ELF file: {error}") from None
@@ -49,14 +50,17 @@ def _answers(root: pathlib.Path) -> None:
         result = emptyroot.run(root, arguments)
         if result.returncode != code or words not in getattr(result, where):
             raise BuildError(
-                f"in an empty root, azready {' '.join(arguments)} ended with {result.returncode} (expected {code}) and said: {(result.stdout + result.stderr)[-600:]!r}"
+                f"in an empty root, {' '.join(arguments)} ended with {result.returncode}, not {code}, and said: {(result.stdout + result.stderr)[-600:]!r}"
             )
 
 
 def _modules(listing: str) -> None:
     """`azready --version --verbose` lists what the runtime itself says is built in and frozen."""
     listed = {line.partition(": ")[0]: set(line.partition(": ")[2].split()) for line in listing.splitlines() if ": " in line}
-    for kind, allow_list in (("builtin", _allowed("allowed-builtins")), ("frozen", _allowed("allowed-modules") | {"_frozen_importlib", "_frozen_importlib_external"})):
+    for kind, allow_list in (
+        ("builtin", _allowed("allowed-builtins")),
+        ("frozen", _allowed("allowed-modules") | {"_frozen_importlib", "_frozen_importlib_external"}),
+    ):
         inside = {name for name in listed.get(kind, set()) if name.partition(".")[0] != "agent"}
         if not inside:
             raise BuildError(f"the file does not list its {kind} modules")

@@ -1,8 +1,8 @@
 """One HTTP exchange over a plain TCP connection to an IP literal.
 
-No name is resolved, no proxy asked, no redirect followed: the addresses are fixed, and a proxy from the environment is a classic way to break this job. Three
-limits hold at once: on the connect, on silence, and on the whole exchange, so that a peer that drips a byte a second loses. Works on `_socket`, the C half of
-`socket`, because the Python half costs every start 7 ms.
+No name is resolved, no proxy asked, no redirect followed: the addresses are fixed, and a proxy from the environment is a classic way to break this
+job. Three limits hold at once: on the connect, on silence, and on the whole exchange, so that a peer that drips a byte a second loses. Works on
+`_socket`, the C half of `socket`, because the Python half costs every start 7 ms.
 """
 
 import _socket
@@ -34,7 +34,7 @@ class Endpoint:
         self.family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
         try:
             _socket.inet_pton(self.family, host)
-            self.port = int(port.removeprefix(":") or "80") if not port or port[1:].isascii() and port[1:].isdigit() else 0
+            self.port = int(port.removeprefix(":") or "80") if not port or (port[1:].isascii() and port[1:].isdigit()) else 0
         except (OSError, ValueError):
             self.port = 0
         if scheme != "http" or not 0 < self.port < 65536 or port == ":" or not path.isascii() or not path.isprintable() or set(path) & set(" ?#"):

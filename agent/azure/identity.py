@@ -1,7 +1,7 @@
 """Is this machine on Azure, and which VM is it? Read from DMI in sysfs (azure-platform.md).
 
-The chassis asset tag is the platform's own mark; vendor strings also match plain Hyper-V. The VM id is the DMI product UUID, whose first three fields are byte-swapped
-on Gen1 VMs against what IMDS says, and whose case depends on the kernel: ids are compared in lower case and in both byte orders.
+The chassis asset tag is the platform's own mark; vendor strings also match plain Hyper-V. The VM id is the DMI product UUID, whose first three fields
+are byte-swapped on Gen1 VMs against what IMDS says, and whose case depends on the kernel: ids are compared in lower case and in both byte orders.
 """
 
 import posix

@@ -1,6 +1,7 @@
 """The Instance Metadata Service: one GET, answered with JSON. Facts and status codes as in azure-platform.md.
 
-IMDS is a help, not a condition: it gets a budget of its own (at most a quarter of the deadline and 5 minutes), so that it can be dead without costing the report.
+IMDS is a help, not a condition: it gets a budget of its own (at most a quarter of the deadline and 5 minutes), so that it can be dead without costing
+the report.
 """
 
 from agent.azure.http import Endpoint, exchange

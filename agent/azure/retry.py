@@ -1,7 +1,7 @@
 """The one retry policy: how long to go on, how long to pause, when to stop (azure-platform.md).
 
-A try raises `Transient` to be repeated; every other exception ends the loop. Pauses grow from 1 s to 15 s with jitter, unless the failure itself names one
-(Retry-After and the rules of the protocol). All time is monotonic: at first boot the wall clock jumps.
+A try raises `Transient` to be repeated; every other exception ends the loop. Pauses grow from 1 s to 15 s with jitter, unless the failure itself
+names one (Retry-After and the rules of the protocol). All time is monotonic: at first boot the wall clock jumps.
 """
 
 from time import monotonic, monotonic_ns, sleep
@@ -67,7 +67,7 @@ def retry(what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log") ->
 
 
 def _backoff(attempt: int) -> float:
-    """The pause behind try number `attempt` (from 1), seconds: 1, 2, 4, 8, 15, 15 ... each up to a fifth shorter, so that a thousand VMs do not march in step."""
+    """The pause behind try number `attempt` (from 1), seconds: 1, 2, 4, 8, 15, 15 ... each up to a fifth shorter, so that many VMs do not march in step."""
     # Not from `random`: it costs a start 5 ms, and the low digits of the clock are jitter enough.
     jitter = monotonic_ns() % 1000 / 5000
-    return min(FIRST_PAUSE * 2 ** min(attempt - 1, 10), LONGEST_PAUSE) * (1 - jitter)
+    return min(FIRST_PAUSE * (1 << min(attempt - 1, 10)), LONGEST_PAUSE) * (1 - jitter)

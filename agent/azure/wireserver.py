@@ -79,8 +79,8 @@ class Wireserver:
             self._stale = False
             return
         answer = f"the wireserver answered {what} with {status} {response.reason}".rstrip()
-        wait = retry_after(response.headers)
-        if status == 410 or status == 400 and _STALE in response.body:
+        wait: "float | None" = retry_after(response.headers)
+        if status == 410 or (status == 400 and _STALE in response.body):
             # Each try fetches the goal state anew, so the first one needs no pause.
             wait = wait if self._stale or wait else 0.0
             self._stale = True

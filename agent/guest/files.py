@@ -1,7 +1,7 @@
 """Reading and replacing files under a root, so that a power cut leaves the old or the new file and never half of one.
 
-A replacement is written beside its target, given the target's owner, mode and SELinux label, synced, and renamed over it. Symbolic links are followed the way a
-process inside the root would see them: an absolute link starts at the root again, and `..` never leaves it.
+A replacement is written beside its target, given the target's owner, mode and SELinux label, synced, and renamed over it. Symbolic links are followed
+the way a process inside the root would see them: an absolute link starts at the root again, and `..` never leaves it.
 """
 
 import posix

@@ -1,7 +1,7 @@
 """The host name: in the kernel, in /etc/hostname, in /etc/hosts (hostname(5), hosts(5), RFC 1123 2.1).
 
-What comes from the platform is made legal first; files are written only if that changes them. A host name must never stop a boot: the caller turns what is raised
-here into a warning.
+What comes from the platform is made legal first; files are written only if that changes them. A host name must never stop a boot: the caller turns
+what is raised here into a warning.
 """
 
 import _socket

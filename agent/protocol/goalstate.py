@@ -1,7 +1,7 @@
 """The wireserver's goal state: XML in, the three values that a health report repeats out.
 
-Strategy: expat (the parser in CPython itself) walks the document once; we look at four paths and skip all the rest, so unknown elements cost nothing. DTDs are
-refused, which rules out entity tricks; size and depth are capped. Elements have no namespace (azure-platform.md, from captured goal states).
+Strategy: expat (the parser in CPython itself) walks the document once; we look at four paths and skip all the rest, so unknown elements cost nothing.
+DTDs are refused, which rules out entity tricks; size and depth are capped. Elements have no namespace (azure-platform.md, from captured goal states).
 """
 
 from pyexpat import ExpatError, ParserCreate

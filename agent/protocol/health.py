@@ -1,7 +1,7 @@
 """Health reports: the XML that tells the wireserver how provisioning goes.
 
-Built as text, because the documents are fixed but for four values, and those are escaped. Mind the asymmetry: the goal state says RoleInstance, the health report
-says Role (azure-platform.md; element names as in Microsoft's page on images without an agent).
+Built as text, because the documents are fixed but for four values, and those are escaped. Mind the asymmetry: the goal state says RoleInstance, the
+health report says Role (azure-platform.md; element names as in Microsoft's page on images without an agent).
 """
 
 from agent.protocol.goalstate import GoalState

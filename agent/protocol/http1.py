@@ -1,11 +1,16 @@
 """HTTP/1.1, the client's half: one request out, one response in (RFC 9110, RFC 9112).
 
-Strategy: `ResponseReader` is a machine without I/O. Whoever owns the socket calls `feed()` with what arrived and `end()` when the peer closed. Each state is a
-method that takes what it needs from the buffer and says whether it got on. Whatever is ambiguous is refused rather than guessed at: two lengths, a length
-beside a transfer coding, folded header lines, bytes behind the end. Header block and body are capped, so a hostile peer cannot make us hold more.
+Strategy: `ResponseReader` is a machine without I/O. Whoever owns the socket calls `feed()` with what arrived and `end()` when the peer closed. Each
+state is a method that takes what it needs from the buffer and says whether it got on. Whatever is ambiguous is refused rather than guessed at: two
+lengths, a length beside a transfer coding, folded header lines, bytes behind the end. Header block and body are capped, so a hostile peer cannot make
+us hold more.
 """
 
 from agent.errors import ProtocolError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 MAX_HEADER = 64 * 1024  # bytes: status lines, header lines, 1xx responses and trailers of one answer together
 MAX_BODY = 1024 * 1024  # bytes
@@ -66,7 +71,8 @@ class ResponseReader:
         self._status = 0
         self._reason = ""
         self._headers: dict[str, str] = {}
-        self._state = self._status_line
+        self._version = b""
+        self._state: Callable[[], bool] = self._status_line
 
     def feed(self, data: bytes) -> "Response | None":
         """Take the next bytes; the response once it is whole, else None. Raises HttpError."""
@@ -158,7 +164,7 @@ class ResponseReader:
             value = f"{self._headers[name]}, {value}"
         self._headers[name] = value
 
-    def _choose_body(self) -> "object":
+    def _choose_body(self) -> "Callable[[], bool]":
         length = self._headers.get("content-length")
         coding = self._headers.get("transfer-encoding")
         if coding is not None:

@@ -1,7 +1,8 @@
 """Instance metadata: the JSON of `GET /metadata/instance` to one typed value.
 
-Strategy: decode once, then read the few leaves we use through `_get`, which knows the two ways in which IMDS says "nothing" (absent, empty) and refuses a wrong
-type by the key's name, in the words that the other agents use (azure-platform.md). Nothing in it is trusted: whoever uses a value validates it for its purpose.
+Strategy: decode once, then read the few leaves we use through `_get`, which knows the two ways in which IMDS says "nothing" (absent, empty) and
+refuses a wrong type by the key's name, in the words that the other agents use (azure-platform.md). Nothing in it is trusted: whoever uses a value
+validates it for its purpose.
 """
 
 from agent.errors import ProtocolError

@@ -1,11 +1,11 @@
 """The main freezer: PyInstaller, with its unmodified bootloader linked statically with CPython and all modules frozen into the executable.
 
-How it holds together: PyInstaller's Analysis finds the modules (azready.spec); they are compiled into a table of frozen modules (build/frozen.py), which is linked with libpython
-and the bootloader (link.py, loader.c); PyInstaller's EXE appends its archive, which holds nothing but boot.py and the entry script, so the bootloader runs it in place and unpacks
-nothing. The version is pinned because internals are used: `EXE._bootloader_file`, `api.is_linux`, `PYZ.dependencies`.
+How it holds together: PyInstaller's Analysis finds the modules (azready.spec); they are compiled into a table of frozen modules (build/frozen.py),
+which is linked with libpython and the bootloader (link.py, loader.c); PyInstaller's EXE appends its archive, which holds nothing but boot.py and the
+entry script, so the bootloader runs it in place and unpacks nothing. The version is pinned because internals are used: `EXE._bootloader_file`,
+`api.is_linux`, `PYZ.dependencies`.
 """
 
-import os
 import pathlib
 import re
 import shutil
@@ -19,7 +19,17 @@ HERE = pathlib.Path(__file__).parent
 TOP = HERE.parent.parent
 
 # What bootloader/wscript would find out about musl.
-_DEFINES = ("_REENTRANT", "_GNU_SOURCE", "NDEBUG", "HAVE_STDBOOL_H=1", "HAVE_UNSETENV=1", "HAVE_MKDTEMP=1", "HAVE_DIRNAME=1", "HAVE_BASENAME=1", "HAVE_WCSDUP=1")
+_DEFINES = (
+    "_REENTRANT",
+    "_GNU_SOURCE",
+    "NDEBUG",
+    "HAVE_STDBOOL_H=1",
+    "HAVE_UNSETENV=1",
+    "HAVE_MKDTEMP=1",
+    "HAVE_DIRNAME=1",
+    "HAVE_BASENAME=1",
+    "HAVE_WCSDUP=1",
+)
 _REDIRECTED = ("dlopen", "dlsym", "dlclose", "dlerror")
 _REDIRECTED_MAIN = {"execvp": "azready_execvp", "pyi_utils_set_library_search_path": "azready_set_library_search_path"}
 
@@ -104,4 +114,3 @@ def _symbols(header: pathlib.Path) -> str:
         raise BuildError(f"{header} lists no function: is this the pinned PyInstaller?")
     # PyInitConfig is API of CPython 3.14.
     return "".join(f"SYMBOL({name})\n" for name in sorted(set(names)) if "InitConfig" not in name)
-

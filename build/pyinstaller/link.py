@@ -1,4 +1,5 @@
-"""Called from azready.spec, under the pinned CPython: what PyInstaller found goes through the freezer's own compiler and into the runtime. Standard library only."""
+"""Called from azready.spec, under the pinned CPython: what PyInstaller found goes through the freezer's own compiler and into the runtime. Standard
+library only."""
 
 import ast
 import os
@@ -42,10 +43,12 @@ def _allowed(top: pathlib.Path) -> set[str]:
 
 def _check_imports(source: pathlib.Path, allowed: set[str]) -> None:
     for node in ast.walk(_without_type_checking(ast.parse(source.read_bytes()))):
-        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        for name in names:
+        if not isinstance(node, (ast.Import, ast.ImportFrom)):
+            continue
+        for name in [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]:
             if name.partition(".")[0] != "agent" and name not in allowed:
-                raise SystemExit(f"{source.name} line {node.lineno} imports {name}, which is not in build/allowed-modules: avoid it, or add it and look at size and start")
+                where = f"{source.name} line {node.lineno}"
+                raise SystemExit(f"{where} imports {name}, which is not in build/allowed-modules: avoid it, or add it and look at size and start")
 
 
 def _without_type_checking(tree: ast.Module) -> ast.Module:

@@ -1,6 +1,7 @@
 """Takes the place of the package encodings inside the static file: UTF-8 and no other codec.
 
-The interpreter asks for it by name before anything else runs, to make its standard streams. str.encode() and bytes.decode() know UTF-8, ASCII and Latin-1 without any codec.
+The interpreter asks for it by name before anything else runs, to make its standard streams. str.encode() and bytes.decode() know UTF-8, ASCII and
+Latin-1 without any codec.
 """
 
 import _codecs

@@ -1,4 +1,5 @@
-"""Takes the place of importlib._bootstrap_external inside the static file: what importlib._bootstrap and Python/import.c ask for, and nothing that imports from a disk."""
+"""Takes the place of importlib._bootstrap_external inside the static file: what importlib._bootstrap and Python/import.c ask for, and nothing that
+imports from a disk."""
 
 
 class NamespaceLoader:

@@ -1,6 +1,7 @@
-"""Takes the place of io inside the static file: the names of the C module, without the abstract base classes that the standard one builds at every start."""
+"""Takes the place of io inside the static file: the names of the C module, without the abstract base classes that the standard one builds at every
+start."""
 
-from _io import (  # noqa: F401
+from _io import (
     DEFAULT_BUFFER_SIZE,
     BlockingIOError,
     BufferedRandom,

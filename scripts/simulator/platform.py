@@ -6,6 +6,7 @@ A request that Azure would refuse is refused with the same code, and the reasons
 import dataclasses
 import json
 import urllib.parse
+from collections.abc import Callable
 from typing import Any
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
@@ -35,7 +36,7 @@ class Request:
 
 @dataclasses.dataclass
 class Reply:
-    """What the platform says: `note` describes it for people, `problems` lists what was wrong with the request, `report` is the health state that was accepted."""
+    """What the platform says: `note` describes it for people, `problems` lists what was wrong with the request, `report` is the health state it carries."""
 
     status: int
     body: bytes = b""
@@ -70,9 +71,8 @@ def _common_problems(service: str, request: Request) -> list[str]:
         problems.append(f"the request is written for a proxy: {request.target}")
     if request.version == "HTTP/1.1" and not request.headers.get("host"):
         problems.append("the Host header is missing")
-    for name in ("x-forwarded-for", "proxy-connection", "via", "forwarded"):
-        if name in request.headers:
-            problems.append(f"the header {name} shows a proxy on the way")
+    proxies = ("x-forwarded-for", "proxy-connection", "via", "forwarded")
+    problems += [f"the header {name} shows a proxy on the way" for name in proxies if name in request.headers]
     if request.method == "GET" and request.body:
         problems.append("a GET carries a body")
     return problems
@@ -166,7 +166,9 @@ def _imds(request: Request, vm: VM) -> Reply:
     if request.method != "GET":
         return Reply(405, content_type=json_type, problems=[f"{request.method} was used where GET belongs"], note="method not allowed")
     if request.headers.get("metadata", "").lower() != "true":
-        return Reply(400, b'{"error":"Bad request. Required metadata header not specified"}', json_type, "bad request", ["the header Metadata: true is missing"])
+        return Reply(
+            400, b'{"error":"Bad request. Required metadata header not specified"}', json_type, "bad request", ["the header Metadata: true is missing"]
+        )
     if "x-forwarded-for" in request.headers:
         return Reply(400, b'{"error":"Bad request"}', json_type, "bad request")
     url = urllib.parse.urlsplit(request.target)
@@ -215,18 +217,19 @@ def document(name: str, vm: VM) -> bytes:
     role = _ROLE_INSTANCE.format(instance_id=escape(vm.instance_id))
     second = role.replace(escape(vm.instance_id), "second-instance")
     normal = _goal_state(vm, role)
-    return {
-        "goal-state": lambda: normal.encode(),
+    documents: dict[str, Callable[[], bytes]] = {
+        "goal-state": normal.encode,
         "bom": lambda: b"\xef\xbb\xbf" + normal.encode(),
-        "padded": lambda: ("\r\n \r\n" + normal.replace(escape(vm.instance_id), f"\r\n    {escape(vm.instance_id)}\r\n  ") + "\r\n\r\n").encode(),
-        "no-role-instance": lambda: _goal_state(vm, "").encode(),
-        "two-role-instances": lambda: _goal_state(vm, role + second).encode(),
+        "padded": ("\r\n \r\n" + normal.replace(escape(vm.instance_id), f"\r\n    {escape(vm.instance_id)}\r\n  ") + "\r\n\r\n").encode,
+        "no-role-instance": _goal_state(vm, "").encode,
+        "two-role-instances": _goal_state(vm, role + second).encode,
         "unknown-elements": lambda: normal.replace("<Machine>", "<New><Deep><InstanceId>no</InstanceId></Deep></New><Machine>").encode(),
         "empty-container-id": lambda: normal.replace(escape(vm.container_id), "").encode(),
         "missing-container-id": lambda: normal.replace(f"<ContainerId>{escape(vm.container_id)}</ContainerId>", "").encode(),
         "dtd": lambda: normal.replace("<GoalState ", '<!DOCTYPE GoalState [<!ENTITY a "b">]>\r\n<GoalState ').encode(),
         "html": lambda: b"<!DOCTYPE html><html><head><title>Sign in</title></head><body>Please sign in to this network</body></html>",
-    }[name]()
+    }
+    return documents[name]()
 
 
 _ROLE_INSTANCE = """

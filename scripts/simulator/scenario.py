@@ -1,7 +1,8 @@
 """Scenarios: what the simulated platform answers, read from TOML.
 
-A scenario lists answers per endpoint (`[[goalstate]]`, `[[health]]`, `[[imds]]`, `[[versions]]`), taken one by one; each may stand for several requests (`times`), and behind the last one
-the endpoint answers as a healthy platform does. `[vm]` changes what the healthy platform says about the machine. `scenarios/README.md` lists every key.
+A scenario lists answers per endpoint (`[[goalstate]]`, `[[health]]`, `[[imds]]`, `[[versions]]`), taken one by one; each may stand for several
+requests (`times`), and behind the last one the endpoint answers as a healthy platform does. `[vm]` changes what the healthy platform says about the
+machine. `scenarios/README.md` lists every key.
 """
 
 import dataclasses
@@ -30,6 +31,7 @@ class Answer:
     body: str | None = None
     document: str = ""
     size: int = 0
+    header_size: int = 0
     chunked: int = 0
     drip: float = 0.0
     truncate: int = -1
@@ -124,10 +126,10 @@ def _build(kind: type, entries: dict[str, Any], where: str) -> Any:
     """An instance of a dataclass whose defaults say what type each key has."""
     defaults = dataclasses.asdict(kind())
     values: dict[str, Any] = {}
-    for name, value in entries.items():
+    for name, given in entries.items():
         if name not in defaults:
             raise ScenarioError(f"{where}: unknown key {name!r}; known are {', '.join(defaults)}")
-        value = tuple(value) if isinstance(value, list) else float(value) if type(value) is int and type(defaults[name]) is float else value
+        value = tuple(given) if isinstance(given, list) else float(given) if type(given) is int and type(defaults[name]) is float else given
         if type(value) is not (str if defaults[name] is None else type(defaults[name])):
             raise ScenarioError(f"{where}: {name} is {value!r}, which has the wrong type")
         values[name] = value

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from scripts.simulator import platform
-from scripts.simulator.scenario import Answer, Scenario
+from scripts.simulator.scenario import VM, Answer, Scenario
 
 _MAX_REQUEST = 1 << 20  # bytes
 _REASONS = {200: "OK", 201: "Created", 202: "Accepted", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 410: "Gone"}
@@ -22,8 +22,8 @@ _REASONS = {200: "OK", 201: "Created", 202: "Accepted", 400: "Bad Request", 403:
 
 @dataclasses.dataclass(frozen=True)
 class Exchange:
-    """One request and what became of it. `at` is seconds since the simulator started, `received` the monotonic clock when the request was complete, `sent` what went back in
-    a few words.
+    """One request and what became of it. `at` is seconds since the simulator started, `received` the monotonic clock when the request was complete,
+    `sent` what went back in a few words.
     """
 
     at: float
@@ -169,7 +169,7 @@ def _one_by_one(answers: tuple[Answer, ...]) -> Iterator[Answer]:
     return itertools.chain.from_iterable(itertools.repeat(answer, answer.times) for answer in answers)
 
 
-def _moved(vm: platform.VM) -> platform.VM:
+def _moved(vm: VM) -> VM:
     """The VM behind a service healing: another container, the next incarnation."""
     return dataclasses.replace(vm, container_id=vm.container_id[::-1], incarnation=str(int(vm.incarnation) + 1))
 
@@ -195,11 +195,11 @@ def _read(stream: io.BufferedReader, connection: socket.socket) -> platform.Requ
         headers[name] = f"{headers[name]}, {value.strip()}" if name in headers else value.strip()
     length = headers.get("content-length", "0")
     body = stream.read(min(int(length), _MAX_REQUEST)) if length.isdigit() else b""
-    method, target, version = (words + ["", "", ""])[:3]
+    method, target, version = [*words, "", "", ""][:3]
     return platform.Request(method, target, version, headers, body, connection.getpeername()[0], connection.getsockname()[0])
 
 
-def _response(scripted: Answer, reply: platform.Reply, vm: platform.VM) -> tuple[bytes, str]:
+def _response(scripted: Answer, reply: platform.Reply, vm: VM) -> tuple[bytes, str]:
     """The bytes of an answer and, if the scenario had a hand in it, a note that says how."""
     if scripted == Answer():
         return _bytes(reply.status, "", {"Content-Type": reply.content_type}, reply.body, 0, ""), ""
@@ -215,8 +215,14 @@ def _response(scripted: Answer, reply: platform.Reply, vm: platform.VM) -> tuple
     if scripted.size:
         body = (body + b"x" * scripted.size)[: scripted.size]
     headers = {"Content-Type": reply.content_type, **scripted.headers}
+    if scripted.header_size:
+        headers["X-Long"] = "x" * scripted.header_size
     data = _bytes(scripted.status or reply.status, scripted.reason, headers, body, scripted.chunked, scripted.length)
-    changed = [f"{field.name} {getattr(scripted, field.name)!r}" for field in dataclasses.fields(scripted) if getattr(scripted, field.name) != getattr(Answer(), field.name)]
+    changed = [
+        f"{field.name} {getattr(scripted, field.name)!r}"
+        for field in dataclasses.fields(scripted)
+        if getattr(scripted, field.name) != getattr(Answer(), field.name)
+    ]
     changed = [text for text in changed if not text.startswith("times")]
     return data, "scenario: " + ", ".join(text[:60] for text in changed)
 

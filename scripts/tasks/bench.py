@@ -1,7 +1,7 @@
 """`scripts/bench`: measures reporters side by side, interleaved, in one network namespace where Azure's addresses are the simulator's.
 
-What is measured: milliseconds from starting the program to the health report's arrival at the platform, peak memory (from GNU time: wait4 would count the memory of
-whoever starts it), processes started and files opened for writing (from strace). The machines are noisy, so the ratios are what counts.
+What is measured: milliseconds from starting the program to the health report's arrival at the platform, peak memory (from GNU time: wait4 would count
+the memory of whoever starts it), processes started and files opened for writing (from strace). The machines are noisy, so the ratios are what counts.
 """
 
 import argparse
@@ -54,7 +54,10 @@ def main() -> int:
     options = parser.parse_args()
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
     file = str(options.file.absolute())
-    candidates = [Candidate("azready report ready", [file, "report", "ready"]), Candidate("azready provision", [file, "provision", "--force", "--root", "{root}"])]
+    candidates = [
+        Candidate("azready report ready", [file, "report", "ready"]),
+        Candidate("azready provision", [file, "provision", "--force", "--root", "{root}"]),
+    ]
     for text in options.against:
         name, _, command = text.partition("=")
         if not name or not command:
@@ -129,7 +132,14 @@ def _print(candidates: list[Candidate], file: pathlib.Path, runs: int, console: 
     medians = {candidate.name: statistics.median(candidate.milliseconds) for candidate in candidates}
     for candidate in candidates:
         ratios = [f"{medians[candidate.name] / medians[other.name]:.2f}x" for other in candidates[2:]]
-        figures = [f"{medians[candidate.name]:.1f}", f"{min(candidate.milliseconds):.1f}", *ratios, f"{candidate.peak:.1f}", str(candidate.processes), str(candidate.written)]
+        figures = [
+            f"{medians[candidate.name]:.1f}",
+            f"{min(candidate.milliseconds):.1f}",
+            *ratios,
+            f"{candidate.peak:.1f}",
+            str(candidate.processes),
+            str(candidate.written),
+        ]
         table.add_row(candidate.name, *figures)
     console.print(table)
     console.print(f"size of {file.name}: {file.stat().st_size / 1e6:.2f} MB")

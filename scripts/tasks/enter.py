@@ -52,7 +52,11 @@ def _make_environment(place: pathlib.Path) -> None:
     command = [sys.executable, "-m", "venv", str(place)]
     if subprocess.run(command, capture_output=True).returncode == 0:
         return
-    packages = {"apt-get": "apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv", "apk": "apk add py3-pip", "dnf": "dnf install -y python3-pip"}
+    packages = {
+        "apt-get": "apt-get update -qq && apt-get install -y -qq --no-install-recommends python3-venv",
+        "apk": "apk add py3-pip",
+        "dnf": "dnf install -y python3-pip",
+    }
     manager = next((name for name in packages if shutil.which(name)), None)
     if manager:
         become = "" if os.geteuid() == 0 else "sudo -n "
