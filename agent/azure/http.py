@@ -27,7 +27,8 @@ class Endpoint:
         self.authority, slash, path = rest.partition("/")
         host, port = self.authority, ""
         if host.startswith("["):
-            host, _, port = host[1:].partition("]")
+            host, closed, port = host[1:].partition("]")
+            port = port if closed else ":"
         elif ":" in host:
             host, _, port = host.partition(":")
             port = ":" + port

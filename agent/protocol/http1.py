@@ -12,9 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_HEADER = 64 * 1024  # bytes: status lines, header lines, 1xx responses and trailers of one answer together
+MAX_HEADER = 64 * 1024  # bytes: all lines of one answer together: status, headers, 1xx responses, chunk sizes, trailers
 MAX_BODY = 1024 * 1024  # bytes
-MAX_CHUNK_LINE = 4096  # bytes: size and extensions of one chunk
 
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _DIGITS = frozenset(b"0123456789")
@@ -89,38 +88,34 @@ class ResponseReader:
         """The peer closed: the response, if the close is how it ends. Raises HttpError if it was cut short."""
         if self._state in (self._until_close, self._complete):
             return self._response()
-        if self._state == self._status_line and not self._buffer:
+        if not self._header_bytes and not self._buffer:
             raise HttpError("the connection was closed before an HTTP answer came")
         raise HttpError(f"the HTTP answer was cut short after {self._header_bytes + len(self._body) + len(self._buffer)} bytes")
 
     def _response(self) -> Response:
         return Response(self._status, self._reason, self._headers, bytes(self._body))
 
-    def _line(self, limit: int, what: str) -> "bytes | None":
-        """The next line without its end (CRLF; a bare LF is tolerated, RFC 9112 2.2), or None if it is not there yet."""
-        end = self._buffer.find(b"\n", 0, limit + 1)
+    def _line(self) -> "bytes | None":
+        """The next line without its end (CRLF; a bare LF is tolerated, RFC 9112 2.2), or None if it is not there yet. All lines share one budget."""
+        left = MAX_HEADER - self._header_bytes
+        end = self._buffer.find(b"\n", 0, left)
         if end < 0:
-            if len(self._buffer) > limit:
-                raise HttpError(f"{what} of the HTTP answer is longer than {limit} bytes")
+            if len(self._buffer) >= left:
+                raise HttpError(f"the header block of the HTTP answer is longer than {MAX_HEADER} bytes, chunk lines and trailers included")
             return None
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
+        self._header_bytes += end + 1
         if line.endswith(b"\r"):
             line = line[:-1]
         if b"\r" in line or b"\0" in line:
-            raise HttpError(f"{what} of the HTTP answer holds a stray control character: {_shown(line)}")
-        return line
-
-    def _header_line(self) -> "bytes | None":
-        before = len(self._buffer)
-        line = self._line(MAX_HEADER - self._header_bytes, "the header block")
-        self._header_bytes += before - len(self._buffer)
+            raise HttpError(f"a line of the HTTP answer holds a stray control character: {_shown(line)}")
         return line
 
     # The states. Each returns True when it got on, False when it needs more bytes.
 
     def _status_line(self) -> bool:
-        line = self._header_line()
+        line = self._line()
         if line is None:
             # Say it at the first wrong byte: a peer that speaks something else may never send a line end.
             start = bytes(self._buffer[:5])
@@ -141,7 +136,7 @@ class ResponseReader:
         return True
 
     def _header(self) -> bool:
-        line = self._header_line()
+        line = self._line()
         if line is None:
             return False
         if line:
@@ -207,7 +202,7 @@ class ResponseReader:
         return False
 
     def _chunk_size(self) -> bool:
-        line = self._line(MAX_CHUNK_LINE, "a chunk line")
+        line = self._line()
         if line is None:
             return False
         digits = line.partition(b";")[0].strip(b" \t")
@@ -226,7 +221,7 @@ class ResponseReader:
         return True
 
     def _chunk_end(self) -> bool:
-        line = self._line(2, "the end of a chunk")
+        line = self._line()
         if line is None:
             return False
         if line:
@@ -235,7 +230,7 @@ class ResponseReader:
         return True
 
     def _trailer(self) -> bool:
-        line = self._header_line()
+        line = self._line()
         if line is None:
             return False
         if not line:

@@ -1,0 +1,70 @@
+"""What all tests share: the two ways to run the agent, a quiet log, and the hypothesis profiles."""
+
+import os
+import pathlib
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.database import DirectoryBasedExampleDatabase
+
+from agent.log import Log
+
+TOP = pathlib.Path(__file__).parent.parent
+FROZEN = TOP / "dist" / "azready-linux-x86_64"
+
+# ci: the same examples every time, quick. deep: as many as the time allows, remembered from run to run (scripts/fuzz).
+settings.register_profile("ci", derandomize=True, max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "deep",
+    max_examples=int(os.environ.get("AZREADY_EXAMPLES", "5000")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    database=DirectoryBasedExampleDatabase(os.environ.get("AZREADY_EXAMPLE_DATABASE", str(TOP / ".hypothesis"))),
+)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+class Lines(Log):
+    """A log that keeps its lines."""
+
+    def __init__(self) -> None:
+        super().__init__(verbose=True, priority=False)
+        self.lines: list[str] = []
+
+    def _write(self, level: int, word: str, text: str) -> None:
+        self.lines.append(f"{level} {word}{text}")
+
+
+@pytest.fixture
+def log() -> Lines:
+    return Lines()
+
+
+def words(how: str) -> list[str]:
+    """The command that runs the agent: "source" or "frozen"."""
+    if how == "source":
+        return [sys.executable, "-m", "agent"]
+    if not FROZEN.is_file():
+        pytest.fail(f"{FROZEN} is not there: run scripts/build first (scripts/test does)")
+    return [str(FROZEN)]
+
+
+@pytest.fixture(params=["source", "frozen"])
+def azready(request: pytest.FixtureRequest) -> Run:
+    """Runs the agent as `azready(argument, ..., env={...})`, once from source and once frozen.
+
+    Without --wireserver it would talk to Azure's own address: refused here, because a machine that runs tests may be an Azure VM.
+    """
+
+    def run(*arguments: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+        talks = arguments[:2] == ("report", "ready") or arguments[:1] == ("provision",)
+        assert not talks or any(word.startswith("--wireserver") for word in arguments), "a test must name a wireserver"
+        command = [*words(request.param), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=TOP, env={"PATH": os.environ["PATH"], **(env or {})})
+
+    return run

@@ -1,0 +1,85 @@
+"""The retry policy, on a clock that the test turns."""
+
+import pytest
+
+from agent.azure import imds, retry
+from agent.azure.retry import Deadline
+from agent.errors import GaveUp, Refused, Transient
+from tests.conftest import Lines
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+        self.pauses: list[float] = []
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(retry, "monotonic", lambda: clock.now)
+    monkeypatch.setattr(retry, "sleep", clock.sleep)
+    return clock
+
+
+def failing(times: int, **keywords: object) -> "list[Transient]":
+    return [Transient(f"failure {number}", **keywords) for number in range(times)]  # type: ignore[arg-type]
+
+
+def play(failures: "list[Transient]", deadline: Deadline, log: Lines) -> str:
+    def once() -> str:
+        if failures:
+            raise failures.pop(0)
+        return "done"
+
+    return retry.retry("working", once, deadline, log)
+
+
+def test_pauses_grow_from_one_second_to_fifteen_with_jitter(clock: Clock, log: Lines) -> None:
+    assert play(failing(8), Deadline(1200), log) == "done"
+    for pause, full in zip(clock.pauses, [1, 2, 4, 8, 15, 15, 15, 15], strict=True):
+        assert 0.8 * full <= pause <= full
+
+
+def test_a_failure_may_name_its_own_pause_up_to_a_cap(clock: Clock, log: Lines) -> None:
+    play(failing(1, wait=0.5) + failing(1, wait=0.0) + failing(1, wait=9999), Deadline(1200), log)
+    assert clock.pauses == [0.5, 0.0, retry.LONGEST_WAIT]
+
+
+def test_the_last_try_is_made_right_before_the_deadline(clock: Clock, log: Lines) -> None:
+    with pytest.raises(GaveUp, match="gave up working after 5 tries in 10 s: failure 4") as caught:
+        play(failing(100, exit_code=4), Deadline(10), log)
+    assert caught.value.exit_code == 4
+    assert clock.now == pytest.approx(1009)
+
+
+def test_other_errors_end_the_loop_at_once(clock: Clock, log: Lines) -> None:
+    def once() -> None:
+        raise Refused("no")
+
+    with pytest.raises(Refused):
+        retry.retry("working", once, Deadline(10), log)
+    assert clock.pauses == []
+
+
+def test_twenty_minutes_of_failures_fill_no_console(clock: Clock, log: Lines) -> None:
+    with pytest.raises(GaveUp):
+        play(failing(1000), Deadline(1200), log)
+    assert sum("warning" in line for line in log.lines) <= 8
+
+
+@pytest.mark.parametrize(("deadline", "budget"), [(1200, 300), (20, 5), (4000, 300)])
+def test_imds_gets_a_quarter_of_the_deadline_and_never_more_than_five_minutes(clock: Clock, deadline: float, budget: float) -> None:
+    assert imds.budget(Deadline(deadline)).left() == budget
+
+
+def test_a_nearer_deadline_is_never_behind_the_outer_one(clock: Clock) -> None:
+    outer = Deadline(10)
+    clock.now += 8
+    assert outer.within(30).left() == 2
+    clock.now += 8
+    assert outer.left() == outer.within(30).left() == 0
