@@ -1,0 +1,122 @@
+"""Every scenario of the simulator, against the agent from source and frozen; each says itself how it must end."""
+
+import concurrent.futures
+import dataclasses
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+
+import pytest
+
+from scripts.simulator import scenario
+from scripts.simulator.server import Exchange, Simulator
+from tests.conftest import TOP, words
+
+PROXIES = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")} | {"no_proxy": ""}
+
+
+@dataclasses.dataclass
+class Outcome:
+    code: int
+    stderr: str
+    seconds: float
+    exchanges: list[Exchange]
+    reports: list[str]
+    problems: list[str]
+    host_name: str
+    hosts: str
+    markers: list[str]
+    enabled: bool
+
+
+def play(name: str, how: str) -> Outcome:
+    chosen = scenario.load(name)
+    expect = chosen.expect
+    with tempfile.TemporaryDirectory() as root, Simulator(chosen) as simulator:
+        link = pathlib.Path(root, "etc/systemd/system/multi-user.target.wants/azready.service")
+        link.parent.mkdir(parents=True)
+        link.symlink_to("../azready.service")
+        dmi = pathlib.Path(root, "sys/class/dmi/id")
+        dmi.mkdir(parents=True)
+        (dmi / "chassis_asset_tag").write_text("7783-7084-3265-9085-8269-3286-77\n")
+        (dmi / "product_uuid").write_text(chosen.vm.vm_id.upper() + "\n")
+        command = [*words(how), *expect.command, "--wireserver", simulator.url("wireserver"), "--deadline", str(expect.deadline)]
+        if "provision" in expect.command:
+            command += ["--imds", simulator.url("imds"), "--root", root]
+        started = time.monotonic()
+        # An environment full of proxies: none may be asked, whatever the scenario.
+        result = subprocess.run(command, capture_output=True, text=True, cwd=TOP, env={"PATH": os.environ["PATH"], **PROXIES}, timeout=60)
+        etc = pathlib.Path(root, "etc")
+        return Outcome(
+            result.returncode,
+            result.stderr,
+            time.monotonic() - started,
+            list(simulator.exchanges),
+            simulator.reports,
+            simulator.problems,
+            (etc / "hostname").read_text() if (etc / "hostname").exists() else "",
+            (etc / "hosts").read_text() if (etc / "hosts").exists() else "",
+            sorted(path.name for path in pathlib.Path(root).glob("var/lib/azready/*")),
+            link.is_symlink(),
+        )
+
+
+@pytest.fixture(scope="module")
+def outcomes() -> dict[tuple[str, str], "concurrent.futures.Future[Outcome]"]:
+    """All runs, side by side: most of their time is waiting."""
+    with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
+        return {(name, how): pool.submit(play, name, how) for name in scenario.names() for how in ("source", "frozen")}
+
+
+@pytest.mark.parametrize("how", ["source", "frozen"])
+@pytest.mark.parametrize("name", scenario.names())
+def test_scenario_ends_as_it_must(outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"], name: str, how: str) -> None:
+    outcome, chosen = outcomes[name, how].result(), scenario.load(name)
+    expect = chosen.expect
+    assert outcome.code == expect.exit, outcome.stderr
+    assert expect.says in outcome.stderr
+    assert outcome.reports == list(expect.reports), outcome.stderr
+    assert outcome.problems == []
+    # A second of grace: two processes per core are at work here.
+    assert outcome.seconds < expect.deadline + 1
+    if outcome.code:
+        last = outcome.stderr.splitlines()[-1]
+        assert "] error: " in last
+        assert "Traceback" not in outcome.stderr
+    else:
+        assert " was reported and accepted " in outcome.stderr.splitlines()[-1]
+    if "provision" in expect.command:
+        check_provisioned(outcome, chosen)
+    elif outcome.reports:
+        assert [exchange.service for exchange in outcome.exchanges] == ["wireserver"] * len(outcome.exchanges)
+
+
+def check_provisioned(outcome: Outcome, chosen: scenario.Scenario) -> None:
+    """Marker and disabled unit exactly when Ready was accepted; Ready is the last thing the platform hears."""
+    name = chosen.expect.host_name
+    assert outcome.host_name == (f"{name}\n" if name else "")
+    assert f"127.0.1.1\t{name}" in outcome.hosts if name else outcome.hosts == ""
+    assert outcome.markers == ([f"{chosen.vm.vm_id}.provisioned"] if outcome.reports else [])
+    assert outcome.enabled is not bool(outcome.reports)
+    assert outcome.exchanges[-1].request.method == "POST"
+    assert outcome.exchanges[0].service == "imds"
+
+
+def test_the_goal_state_is_fetched_anew_before_each_report(outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"]) -> None:
+    methods = [exchange.request.method for exchange in outcomes["stale", "frozen"].result().exchanges]
+    assert methods == ["GET", "POST", "GET", "POST"]
+
+
+def test_a_first_stale_answer_is_repeated_at_once(outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"]) -> None:
+    exchanges = outcomes["stale", "frozen"].result().exchanges
+    assert exchanges[2].received - exchanges[1].received < 0.9
+
+
+def test_a_dead_imds_costs_a_quarter_of_the_deadline(outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"]) -> None:
+    assert 1.9 < outcomes["imds-dead", "frozen"].result().seconds < 4
+
+
+def test_a_failure_reason_arrives_as_it_was_given(outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"]) -> None:
+    assert [exchange.description for exchange in outcomes["failed", "frozen"].result().exchanges if exchange.report] == ['no <disk> & no "hope"']

@@ -1,0 +1,47 @@
+"""What a start imports is on a list, because every module costs the boot time (figures in scripts/bench)."""
+
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from scripts.simulator import scenario
+from scripts.simulator.server import Simulator
+
+TOP = pathlib.Path(__file__).parents[2]
+REPORT = {
+    *("agent", "agent.cli", "agent.errors", "agent.log"),
+    *("agent.azure", "agent.azure.http", "agent.azure.retry", "agent.azure.wireserver"),
+    *("agent.protocol", "agent.protocol.goalstate", "agent.protocol.health", "agent.protocol.http1"),
+    *("_socket", "pyexpat", "pyexpat.errors", "pyexpat.model"),
+}
+PROVISION = REPORT | {
+    *("agent.provision", "agent.azure.identity", "agent.azure.imds", "agent.protocol.imds"),
+    *("agent.guest", "agent.guest.files", "agent.guest.hostname", "agent.guest.state", "agent.init", "agent.init.systemd"),
+    *("errno", "stat", "_stat", "json", "json.decoder", "json.encoder", "json.scanner", "_json"),
+    *("re", "re._casefix", "re._compiler", "re._constants", "re._parser", "_sre", "enum", "functools", "_functools", "collections", "_collections"),
+    *("copyreg", "itertools", "keyword", "operator", "_operator", "reprlib", "types", "_collections_abc", "collections.abc"),
+}
+PROGRAM = """
+import sys
+sys.path.insert(0, {top!r})
+before = set(sys.modules)
+from agent.cli import main
+code = main({arguments!r})
+print("\\n".join(sorted(set(sys.modules) - before)))
+sys.exit(code)
+"""
+
+
+@pytest.mark.parametrize(("command", "allowed"), [(["report", "ready"], REPORT), (["provision", "--force"], PROVISION)])
+def test_only_listed_modules_are_imported(command: list[str], allowed: set[str], tmp_path: pathlib.Path) -> None:
+    with Simulator(scenario.load("healthy")) as simulator:
+        arguments = [*command, "--wireserver", simulator.url("wireserver")]
+        if "provision" in command:
+            arguments += ["--imds", simulator.url("imds"), "--root", str(tmp_path)]
+        program = PROGRAM.format(top=str(TOP), arguments=arguments)
+        result = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=30)
+    assert result.returncode == 0, result.stderr
+    assert set(result.stdout.split()) <= allowed
+    assert simulator.reports == ["Ready"]
