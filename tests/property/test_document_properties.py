@@ -3,6 +3,7 @@
 import json
 from xml.etree import ElementTree
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,8 +95,12 @@ def test_health_documents_survive_an_xml_parser_for_any_text(incarnation: str, c
 
 _JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.sampled_from(["compute", "osProfile", "computerName", "name", "publicKeys", "keyData", "extended", "vmId", "x"]), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["compute", "osProfile", "computerName", "name", "publicKeys", "keyData", "extended", "vmId", "x"]), inner, max_size=4
+        )
+    ),
     max_leaves=12,
 )
 
@@ -110,6 +115,22 @@ def test_any_bytes_give_instance_metadata_or_our_own_error(data: bytes) -> None:
         texts = (metadata.computer_name, metadata.name, metadata.vm_id, metadata.admin_username, metadata.user_data, metadata.pps_type)
         assert all(isinstance(text, str) for text in texts)
         assert metadata.disable_password in (None, True, False)
+
+
+@given(_JSON.map(json.dumps) | st.text(max_size=30) | st.text('[]{}",:0123456789.eE+- \n\\untfalsr', max_size=12))
+def test_json_is_read_as_the_json_module_reads_it(text: str) -> None:
+    """The known difference: NaN and Infinity, which are not JSON (RFC 8259 6), are refused here."""
+    try:
+        expected = json.loads(text, parse_constant=refuse)
+    except ValueError:
+        with pytest.raises(ValueError):
+            imds._decode(text.strip(" \t\r\n"))
+    else:
+        assert imds._decode(text.strip(" \t\r\n")) == expected
+
+
+def refuse(constant: str) -> None:
+    raise ValueError(constant)
 
 
 @given(st.text(max_size=80))

@@ -1,9 +1,9 @@
 """The response reader against any bytes, any cut, and against http.client.
 
-Where both accept an answer they agree on status, body and headers. These are the known differences, in which this reader is the stricter or http.client the older one;
-answers that meet one of them are not compared:
-- bytes behind the end of the answer: refused here, ignored there (seen by the error, so nothing to exclude)
-- informational answers: all are skipped here, only 100 there
+Where both accept an answer they agree on status, body and headers. These are the known differences, in which this reader is the stricter one:
+
+- bytes behind the end of the answer: refused here, ignored there
+- informational answers: all are skipped here, only 100 there (the one difference that has to be excluded from the comparison)
 - a bare CR inside a line, folded lines, spaces before the colon: refused here
 - lengths and chunk sizes with signs, underscores, spaces or 0x: refused here, taken by int() there
 - a length beside chunked coding, equal lengths given twice, chunked in HTTP/1.0: refused here
@@ -11,6 +11,7 @@ answers that meet one of them are not compared:
 
 import http.client
 import io
+import itertools
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,7 +20,16 @@ from agent.protocol.http1 import MAX_BODY, MAX_HEADER, HttpError, Response, Resp
 
 _LINE_ENDS = st.sampled_from([b"\r\n", b"\n"])
 _STATUS_LINES = st.sampled_from(
-    [b"HTTP/1.1 200 OK", b"HTTP/1.0 200 OK", b"HTTP/1.1 404 Not Found", b"HTTP/1.1 204 No Content", b"HTTP/1.1 503", b"HTTP/1.1 200 ", b"HTTP/1.1 304 x", b"HTTP/1.1  200"]
+    [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.0 200 OK",
+        b"HTTP/1.1 404 Not Found",
+        b"HTTP/1.1 204 No Content",
+        b"HTTP/1.1 503",
+        b"HTTP/1.1 200 ",
+        b"HTTP/1.1 304 x",
+        b"HTTP/1.1  200",
+    ]
 )
 _HEADERS = st.sampled_from(
     [
@@ -41,7 +51,9 @@ _HEADERS = st.sampled_from(
     ]
 )
 _CHUNKS = st.lists(
-    st.sampled_from([b"5\r\nhello\r\n", b"1;a=b\r\nx\r\n", b"B\r\nhello world\r\n", b"0\r\n\r\n", b"0\r\nT: x\r\n\r\n", b"+1\r\nx\r\n", b"4\r\nhello\r\n", b"5\r\nhello\n"]),
+    st.sampled_from(
+        [b"5\r\nhello\r\n", b"1;a=b\r\nx\r\n", b"B\r\nhello world\r\n", b"0\r\n\r\n", b"0\r\nT: x\r\n\r\n", b"+1\r\nx\r\n", b"4\r\nhello\r\n", b"5\r\nhello\n"]
+    ),
     max_size=5,
 ).map(b"".join)
 _BODIES = st.one_of(st.binary(max_size=20), st.just(b"hello"), st.just(b"hello world"), _CHUNKS)
@@ -63,7 +75,7 @@ def ours(data: bytes, cuts: list[int]) -> Response | None:
     reader = ResponseReader()
     places = sorted({min(cut, len(data)) for cut in cuts} | {0, len(data)})
     try:
-        for start, stop in zip(places, places[1:], strict=False):
+        for start, stop in itertools.pairwise(places):
             if (response := reader.feed(data[start:stop])) is not None:
                 return response if stop == len(data) else None
         return reader.end()

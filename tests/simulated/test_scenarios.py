@@ -14,7 +14,7 @@ from scripts.simulator import scenario
 from scripts.simulator.server import Exchange, Simulator
 from tests.conftest import TOP, words
 
-PROXIES = {name: "http://127.0.0.1:9" for name in ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")} | {"no_proxy": ""}
+PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9") | {"no_proxy": ""}
 
 
 @dataclasses.dataclass

@@ -103,7 +103,7 @@ def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(root: pathlib
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.posix, "write", full)
+    monkeypatch.setattr("posix.write", full)
     with pytest.raises(GuestError, match=r"cannot replace .*/etc/hosts: no space left on device"):
         files.replace(str(root), "/etc/hosts", b"new")
     assert [path.name for path in (root / "etc").iterdir()] == ["hosts"]

@@ -19,9 +19,7 @@ REPORT = {
 PROVISION = REPORT | {
     *("agent.provision", "agent.azure.identity", "agent.azure.imds", "agent.protocol.imds"),
     *("agent.guest", "agent.guest.files", "agent.guest.hostname", "agent.guest.state", "agent.init", "agent.init.systemd"),
-    *("errno", "stat", "_stat", "json", "json.decoder", "json.encoder", "json.scanner", "_json"),
-    *("re", "re._casefix", "re._compiler", "re._constants", "re._parser", "_sre", "enum", "functools", "_functools", "collections", "_collections"),
-    *("copyreg", "itertools", "keyword", "operator", "_operator", "reprlib", "types", "_collections_abc", "collections.abc"),
+    *("errno", "stat", "_stat", "_json"),
 }
 PROGRAM = """
 import sys

@@ -29,7 +29,9 @@ def test_all_that_provisioning_uses() -> None:
     assert [(key.key_data, key.path) for key in metadata.public_keys] == [("ssh-rsa AA\r\n", "/home/joe/.ssh/authorized_keys"), ("", "")]
 
 
-@pytest.mark.parametrize("text", ["{}", '{"compute": {}}', '{"compute": {"osProfile": null, "publicKeys": ""}}', '{"compute": {"osProfile": ""}, "extended": ""}', "\ufeff{}"])
+@pytest.mark.parametrize(
+    "text", ["{}", '{"compute": {}}', '{"compute": {"osProfile": null, "publicKeys": ""}}', '{"compute": {"osProfile": ""}, "extended": ""}', "\ufeff{}"]
+)
 def test_absent_and_empty_values_say_nothing(text: str) -> None:
     metadata = parse(text.encode())
     assert (metadata.computer_name, metadata.name, metadata.public_keys) == ("", "", [])
@@ -59,13 +61,13 @@ def test_truth_values_come_as_text_or_as_themselves(value: object, truth: bool |
     ],
 )
 def test_wrong_types_are_named_by_their_key(document: object, key: str) -> None:
-    with pytest.raises(MetadataError, match=f"^invalid IMDS metadata for key={key}: "):
+    with pytest.raises(MetadataError, match=rf"^invalid IMDS metadata for key={key}: "):
         parse(json.dumps(document).encode())
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"null", b"<html>", b'{"a":', b"\xff", b"[" * 100000, b"1" * 5000, b'"' + b"x" * MAX_SIZE + b'"'])
 def test_what_is_no_object_in_json_is_an_error_of_ours(data: bytes) -> None:
-    with pytest.raises(MetadataError, match="^error parsing IMDS metadata"):
+    with pytest.raises(MetadataError, match=r"^error parsing IMDS metadata"):
         parse(data)
 
 

@@ -1,0 +1,44 @@
+"""`scripts/test`: builds the static file, checks format, lint and types, and runs all tests; words behind it go to pytest."""
+
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from build import __main__ as build
+from build.cache import BuildError, console
+from build.cpython import install_packages
+
+TOP = pathlib.Path(__file__).parents[2]
+CHECKS = (
+    ["ruff", "format", "--check", "--quiet", "."],
+    ["ruff", "check", "--quiet", "."],
+    ["mypy"],
+)
+
+
+def main() -> int:
+    """Run everything; returns the exit code of the first thing that fails, or pytest's."""
+    if code := build.main([]):
+        return code
+    for check in CHECKS:
+        console.print(f"$ {' '.join(check)}", markup=False)
+        if code := subprocess.run([sys.executable, "-m", *check], cwd=TOP).returncode:
+            return code
+    _want_strace()
+    return subprocess.run([sys.executable, "-m", "pytest", *(sys.argv[1:] or ["tests"])], cwd=TOP, env={**os.environ, "PYTHONPATH": str(TOP)}).returncode
+
+
+def _want_strace() -> None:
+    """One test watches the system calls of the file; where strace cannot be had, that test says so and is skipped."""
+    if shutil.which("strace") or not shutil.which("apt-get"):
+        return
+    try:
+        install_packages("apt-get", "install -y --no-install-recommends", "strace")
+    except BuildError as error:
+        console.print(f"[yellow]warning:[/yellow] {error}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,195 @@
+"""What the static file is, and where it runs: the real file, in real roots, against the simulator."""
+
+import ctypes
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from build import emptyroot, sources, verify
+from build.pyinstaller.freeze import freeze
+from scripts.simulator import scenario
+from scripts.simulator.server import Simulator
+from tests.conftest import FROZEN, TOP
+
+needs_root_of_its_own = pytest.mark.skipif(not emptyroot.possible(), reason="this user and kernel cannot make an empty root")
+
+
+@pytest.fixture
+def platform() -> Iterator[Simulator]:
+    with Simulator(scenario.load("healthy")) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def root() -> Iterator[pathlib.Path]:
+    with emptyroot.holding(FROZEN) as folder:
+        yield folder
+
+
+def ready(simulator: Simulator) -> list[str]:
+    return ["report", "ready", "--wireserver", simulator.url("wireserver"), "--deadline", "5"]
+
+
+def test_is_static_and_small_and_holds_only_what_is_allowed() -> None:
+    verify.verify(FROZEN)
+    assert FROZEN.stat().st_size <= 5_500_000
+
+
+def test_a_dynamic_file_would_not_pass() -> None:
+    with pytest.raises(Exception, match="PT_INTERP"):
+        verify._static(pathlib.Path("/bin/sh").resolve())
+
+
+def test_a_module_outside_the_list_would_not_pass() -> None:
+    listing = subprocess.run([FROZEN, "--version", "--verbose"], capture_output=True, text=True, check=True).stdout
+    verify._modules(listing)
+    with pytest.raises(Exception, match="not in the allow-list: subprocess"):
+        verify._modules(listing.replace("frozen: ", "frozen: subprocess "))
+
+
+@needs_root_of_its_own
+def test_reports_ready_from_an_empty_read_only_root(root: pathlib.Path, platform: Simulator) -> None:
+    result = emptyroot.run(root, ready(platform))
+    assert (result.returncode, platform.reports, platform.problems) == (0, ["Ready"], [])
+    assert [path.name for path in root.iterdir()] == ["azready"]
+
+
+@needs_root_of_its_own
+def test_needs_no_tmp_that_allows_programs(root: pathlib.Path, platform: Simulator) -> None:
+    (root / "tmp").mkdir()
+    enter = emptyroot.entering(root)
+    libc = ctypes.CDLL(None, use_errno=True)
+    noexec = 8
+
+    def enter_with_tmp() -> None:
+        enter()
+        if libc.mount(b"none", b"/tmp", b"tmpfs", ctypes.c_ulong(noexec), b"size=1m"):
+            raise OSError(ctypes.get_errno(), "mount /tmp")
+
+    result = subprocess.run(["/azready", *ready(platform)], env={"TMPDIR": "/tmp"}, preexec_fn=enter_with_tmp, capture_output=True, text=True)
+    assert (result.returncode, platform.reports) == (0, ["Ready"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; every other test here runs unprivileged then")
+def test_runs_for_an_unprivileged_user_from_a_folder_that_cannot_be_listed(root: pathlib.Path, platform: Simulator) -> None:
+    (root / "bin").mkdir()
+    shutil.move(root / "azready", root / "bin" / "azready")
+    (root / "bin").chmod(0o711)
+    enter = emptyroot.entering(root)
+
+    def become_nobody() -> None:
+        enter()
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+    result = subprocess.run(["/bin/azready", *ready(platform)], env={}, preexec_fn=become_nobody, capture_output=True, text=True)
+    assert (result.returncode, platform.reports) == (0, ["Ready"])
+
+
+@pytest.mark.parametrize("way", ["renamed", "link", "relative", "path"])
+def test_runs_by_any_name(tmp_path: pathlib.Path, platform: Simulator, way: str) -> None:
+    file = tmp_path / "ready-or-not"
+    shutil.copy(FROZEN, file)
+    (tmp_path / "link").symlink_to(file)
+    program = {"renamed": str(file), "link": str(tmp_path / "link"), "relative": "./ready-or-not", "path": "ready-or-not"}[way]
+    result = subprocess.run(
+        ["/bin/sh", "-c", 'exec "$@"', "sh", program, *ready(platform)], cwd=tmp_path, env={"PATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert (result.returncode, platform.reports) == (0, ["Ready"])
+
+
+def test_nothing_in_the_environment_or_beside_it_changes_what_runs(tmp_path: pathlib.Path, platform: Simulator) -> None:
+    for name in ("json", "os", "agent", "encodings", "sitecustomize", "usercustomize", "azready"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('hijacked')")
+    shutil.copy(FROZEN, tmp_path / "azready")
+    hostile = {
+        **dict.fromkeys(("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "_PYI_APPLICATION_HOME_DIR"), str(tmp_path)),
+        "_PYI_ARCHIVE_FILE": str(tmp_path / "azready"),
+        "_PYI_PARENT_PROCESS_LEVEL": "1",
+        "PYTHONINSPECT": "1",
+        "PYTHONVERBOSE": "1",
+        "PYTHONMALLOC": "debug",
+        "LD_PRELOAD": "/does/not/exist.so",
+        "LC_ALL": "ko_KR.EUC-KR",
+    }
+    result = subprocess.run([tmp_path / "azready", *ready(platform)], cwd=tmp_path, env=hostile, capture_output=True, text=True, timeout=20)
+    assert (result.returncode, platform.reports, result.stdout) == (0, ["Ready"], "")
+    assert "hijacked" not in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_is_one_process_and_opens_no_file_for_writing(tmp_path: pathlib.Path, platform: Simulator) -> None:
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed (scripts/test installs it where it can)")
+    trace = tmp_path / "trace"
+    command = [strace, "-f", "-o", str(trace), "-e", "trace=process,open,openat,creat,mkdir,unlink,rename", str(FROZEN), *ready(platform)]
+    subprocess.run(command, check=True, capture_output=True)
+    text = trace.read_text()
+    assert platform.reports == ["Ready"]
+    assert not re.search(r"\b(clone|clone3|fork|vfork)\(", text)
+    assert len(re.findall(r"\bexecve\(", text)) == 1
+    assert not re.search(r"O_WRONLY|O_RDWR|O_CREAT|\b(creat|mkdir|unlink|rename)\(", text)
+
+
+@needs_root_of_its_own
+@pytest.mark.parametrize("command", [["report", "ready"], ["report", "failed", "no disk"]])
+def test_talks_to_azures_own_addresses_past_any_proxy(command: list[str]) -> None:
+    """In a namespace where 168.63.129.16 is the simulator's."""
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
+    simulate = [sys.executable, "-m", "scripts.simulator", "--netns", "--json", "--strict", "--", str(FROZEN), *command]
+    result = subprocess.run(simulate, capture_output=True, text=True, timeout=60, cwd=TOP, env={"PATH": os.environ["PATH"], **proxies})
+    assert result.returncode == 0, result.stderr
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    reports = [event["report"] for event in events if event.get("report")]
+    assert reports == ["Ready" if command[1] == "ready" else "ProvisioningFailed"]
+
+
+@needs_root_of_its_own
+def test_a_whole_first_boot_in_an_empty_root_sets_the_kernels_host_name(root: pathlib.Path) -> None:
+    script = 'before=$(uname -n); chroot "$1" /azready provision --force && chroot "$1" /azready provision --force && uname -n && [ "$before" != web-1 ]'
+    simulate = [sys.executable, "-m", "scripts.simulator", "--netns", "--strict", "--", "sh", "-c", script, "sh", str(root)]
+    before = os.uname().nodename
+    result = subprocess.run(simulate, capture_output=True, text=True, timeout=60, cwd=TOP)
+    assert result.returncode == 0, result.stderr
+    assert "\nweb-1\n" in result.stdout
+    assert os.uname().nodename == before
+    assert (root / "etc/hostname").read_text() == "web-1\n"
+    assert "127.0.1.1\tweb-1" in (root / "etc/hosts").read_text()
+    assert result.stdout.count("accepted: Ready") == 1
+    assert "has been provisioned before: nothing to do" in result.stderr
+    assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == [
+        "azready",
+        "etc/hostname",
+        "etc/hosts",
+        "var/lib/azready/6e1b6b2c-1f0a-4d55-9c4b-0a1b2c3d4e5f.provisioned",
+    ]
+
+
+def test_two_builds_give_the_same_bytes(tmp_path: pathlib.Path) -> None:
+    again = tmp_path / "azready"
+    freeze(sources.cpython(), "x86_64", again)
+
+    def digest(path: pathlib.Path) -> str:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    assert digest(again) == digest(FROZEN)
+
+
+def test_the_unit_is_accepted_by_systemd(tmp_path: pathlib.Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("systemd-analyze is not installed")
+    unit = tmp_path / "azready.service"
+    unit.write_text(subprocess.run([FROZEN, "unit", "--exec", str(FROZEN)], capture_output=True, text=True, check=True).stdout)
+    result = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, env={"PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"})
+    assert "azready.service" not in result.stderr, result.stderr
