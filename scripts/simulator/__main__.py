@@ -52,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         return _run(options)
-    except (scenario.ScenarioError, OSError) as error:
+    except (scenario.ScenarioError, OSError, OverflowError) as error:  # OverflowError: a port beyond 65535
         print(f"error: {error.strerror if isinstance(error, OSError) and error.strerror else error}", file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:

@@ -175,6 +175,21 @@ def test_a_whole_first_boot_in_an_empty_root_sets_the_kernels_host_name(root: pa
     ]
 
 
+@needs_root_of_its_own
+def test_a_machine_without_any_network_is_retried_and_named(root: pathlib.Path) -> None:
+    enter = emptyroot.entering(root)
+
+    def enter_without_network() -> None:
+        emptyroot.unshare(0x40000000)  # CLONE_NEWNET: no address, no route, loopback down; nothing can leave
+        enter()
+
+    command = ["/azready", "report", "ready", "--deadline", "3"]
+    result = subprocess.run(command, env={}, preexec_fn=enter_without_network, capture_output=True, text=True)
+    assert result.returncode == 3
+    assert "network is unreachable connecting to 168.63.129.16:80; next try in" in result.stderr
+    assert "gave up reporting Ready after 3 tries" in result.stderr
+
+
 def test_two_builds_give_the_same_bytes(tmp_path: pathlib.Path) -> None:
     again = tmp_path / "azready"
     freeze(sources.cpython(), "x86_64", again)

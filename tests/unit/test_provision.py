@@ -1,0 +1,128 @@
+"""The steps of a first boot against the simulator, in this process: what the scenarios cannot show from outside."""
+
+import pathlib
+from collections.abc import Iterator
+
+import pytest
+
+from agent.azure import identity
+from agent.azure.http import Endpoint
+from agent.azure.retry import Deadline
+from agent.guest import hostname, state
+from agent.provision import Job, ProvisioningFailed, provision
+from scripts.simulator import scenario
+from scripts.simulator.server import Simulator
+from tests.conftest import Lines
+
+VM_ID = scenario.VM().vm_id
+
+
+@pytest.fixture
+def platform() -> Iterator[Simulator]:
+    with Simulator(scenario.load("healthy")) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def root(tmp_path: pathlib.Path) -> pathlib.Path:
+    dmi = tmp_path / "sys/class/dmi/id"
+    dmi.mkdir(parents=True)
+    (dmi / "chassis_asset_tag").write_text(identity.AZURE_ASSET_TAG)
+    (dmi / "product_uuid").write_text(VM_ID.upper())
+    return tmp_path
+
+
+def job(platform: Simulator, root: pathlib.Path, log: Lines, *, force: bool = False, dry_run: bool = False) -> Job:
+    wireserver, imds = Endpoint(platform.url("wireserver")), Endpoint(platform.url("imds"))
+    return Job(str(root), wireserver, imds, Deadline(8), log, force=force, dry_run=dry_run)
+
+
+def files(root: pathlib.Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir() and "sys/class" not in str(path))
+
+
+def test_a_second_run_asks_nothing_and_changes_nothing(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+    provision(job(platform, root, log))
+    before, asked = files(root), len(platform.exchanges)
+    provision(job(platform, root, log))
+    assert (files(root), len(platform.exchanges)) == (before, asked)
+    assert "has been provisioned before" in log.lines[-1]
+
+
+def test_the_marker_counts_in_the_other_byte_order_and_case(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+    state.mark_provisioned(str(root), identity.swapped(VM_ID), "as Gen1")
+    provision(job(platform, root, log))
+    assert platform.exchanges == []
+
+
+def test_a_clone_is_provisioned_anew(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+    state.mark_provisioned(str(root), "11111111-2222-3333-4444-555555555555", "another VM")
+    provision(job(platform, root, log))
+    assert platform.reports == ["Ready"]
+
+
+def test_a_run_killed_between_marker_and_unit_is_finished_by_the_next(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+    link = root / "etc/systemd/system/multi-user.target.wants/azready.service"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("../azready.service")
+    state.mark_provisioned(str(root), VM_ID, "killed right behind this")
+    provision(job(platform, root, log))
+    assert not link.is_symlink()
+    assert platform.exchanges == []
+
+
+def test_without_dmi_the_id_comes_from_the_metadata(platform: Simulator, tmp_path: pathlib.Path, log: Lines) -> None:
+    provision(job(platform, tmp_path, log, force=True))
+    assert f"var/lib/azready/{VM_ID}.provisioned" in files(tmp_path)
+    provision(job(platform, tmp_path, log, force=True))
+    assert platform.reports == ["Ready"]
+
+
+def test_without_any_id_ready_is_reported_and_no_marker_written(tmp_path: pathlib.Path, log: Lines) -> None:
+    nameless = scenario.parse("nameless", '[vm]\nvm_id = ""')
+    with Simulator(nameless) as platform:
+        provision(job(platform, tmp_path, log, force=True))
+        assert platform.reports == ["Ready"]
+    assert files(tmp_path) == ["etc/hostname", "etc/hosts"]
+    assert any("no marker was written" in line for line in log.lines)
+
+
+def test_a_dry_run_only_asks(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+    provision(job(platform, root, log, dry_run=True))
+    assert [exchange.request.method for exchange in platform.exchanges] == ["GET", "GET"]
+    assert files(root) == []
+    assert any("would set the host name to web-1" in line for line in log.lines)
+    assert any("would report Ready for instance" in line for line in log.lines)
+
+
+def test_what_nobody_foresaw_is_reported_as_a_failure(platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: str) -> str:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(hostname, "sanitise", broken)
+    with pytest.raises(ProvisioningFailed, match="was reported: unhandled exception: RuntimeError: a bug") as caught:
+        provision(job(platform, root, log))
+    assert caught.value.exit_code == 1
+    assert platform.reports == ["ProvisioningFailed"]
+    assert platform.exchanges[-1].description == "unhandled exception: RuntimeError: a bug"
+    assert files(root) == []
+
+
+def test_a_failure_that_cannot_be_reported_is_said_too(root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: str) -> str:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(hostname, "sanitise", broken)
+    with (
+        Simulator(scenario.load("unauthorized")) as platform,
+        pytest.raises(ProvisioningFailed, match="a bug; and it could not be reported: the wireserver answered"),
+    ):
+        provision(job(platform, root, log))
+
+
+def test_files_that_cannot_be_written_are_warnings(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+    (root / "etc").write_text("not a folder")
+    (root / "var").write_text("not a folder")
+    provision(job(platform, root, log))
+    assert platform.reports == ["Ready"]
+    assert sum("warning: cannot" in line for line in log.lines) == 5  # looking for the marker, hostname, hosts, marker, unit
