@@ -1,7 +1,7 @@
 """Lines for people, on standard error.
 
-Under systemd each line carries its `<N>` priority (sd-daemon(3)), otherwise the time since the start. Written with write(2), so that a closed or full
-standard error never stops the work.
+Where the journal reads them each line carries its `<N>` priority (sd-daemon(3)), otherwise the time since the start. Written with write(2), so that a
+closed or full standard error never stops the work.
 """
 
 import posix
@@ -16,7 +16,7 @@ class Log:
     def __init__(self, *, verbose: bool = False, priority: "bool | None" = None) -> None:
         self.started = monotonic()
         self.verbose = verbose
-        self._priority = b"JOURNAL_STREAM" in posix.environ if priority is None else priority
+        self._priority = _is_journal() if priority is None else priority
 
     def elapsed(self) -> str:
         """The time since the start, as people read it: "0.012 s" or "3.4 s"."""
@@ -48,3 +48,15 @@ class Log:
             posix.write(2, f"{start}{word}{text}\n".encode("utf-8", "backslashreplace"))
         except OSError:
             pass
+
+
+def _is_journal() -> bool:
+    """Whether standard error is the stream that systemd made for its journal, and not what it was redirected to since (systemd.exec(5), $JOURNAL_STREAM)."""
+    announced = posix.environ.get(b"JOURNAL_STREAM")
+    if announced is None:
+        return False
+    try:
+        status = posix.fstat(2)
+    except OSError:
+        return False
+    return announced == f"{status.st_dev}:{status.st_ino}".encode()

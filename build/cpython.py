@@ -4,6 +4,7 @@ Both have the same version to the last digit, so the frozen bytecode is made by 
 The library is cross-compiled with zig for musl and holds exactly the extension modules of `builtin-modules`.
 """
 
+import inspect
 import os
 import pathlib
 import platform
@@ -58,7 +59,12 @@ def zig_environment() -> dict[str, str]:
     from build.cache import folder
 
     environment = {name: value for name, value in os.environ.items() if name not in ("CFLAGS", "CPPFLAGS", "LDFLAGS", "CC", "OPT", "MAKEFLAGS")}
-    return {**environment, "ZIG_GLOBAL_CACHE_DIR": str(folder() / "zig"), "ZIG_LOCAL_CACHE_DIR": str(folder() / "zig-local")}
+    return {
+        **environment,
+        "SOURCE_DATE_EPOCH": "1767225600",  # 2026-01-01; CPython compiles the date in, PyInstaller's archive holds one
+        "ZIG_GLOBAL_CACHE_DIR": str(folder() / "zig"),
+        "ZIG_LOCAL_CACHE_DIR": str(folder() / "zig-local"),
+    }
 
 
 def interpreter(cpython: CPython) -> pathlib.Path:
@@ -71,7 +77,8 @@ def interpreter(cpython: CPython) -> pathlib.Path:
         run([cpython.unpacked() / "configure", "--enable-shared", f"--prefix={place}", *_CONFIGURE], cwd=place, log=log, env=environment)
         run(["make", f"-j{os.cpu_count()}"], cwd=place, log=log, env=environment)
 
-    return made("cpython-host", key(cpython.version, cpython.archive, platform.machine(), *_CONFIGURE), build, hint="about 2 minutes") / "python"
+    inputs = key(inspect.getsource(interpreter), cpython.archive, platform.machine(), *_CONFIGURE)
+    return made("cpython-host", inputs, build, hint="about 2 minutes") / "python"
 
 
 def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathlib.Path:
@@ -92,7 +99,8 @@ def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathli
             "AR": str(tools / "ar"),
             "RANLIB": str(tools / "ranlib"),
             "READELF": readelf,
-            "CFLAGS": " ".join(CFLAGS),
+            # The file names in messages must not tell where it was built.
+            "CFLAGS": " ".join([*CFLAGS, f"-ffile-prefix-map={cpython.unpacked()}=python"]),
             "LDFLAGS": "-static",
             "LINKFORSHARED": " ",
             "PKG_CONFIG": "/bin/false",
@@ -105,11 +113,10 @@ def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathli
         ]
         log = place / "log"
         run([*configure, "--disable-shared", "--prefix=/usr", "--without-mimalloc", *_CONFIGURE], cwd=place, log=log, env=environment)
-        # The date would be the only thing that differs between two builds.
-        goals = ["libpython3.13.a", "Modules/expat/libexpat.a"]
-        run(["make", f"-j{os.cpu_count()}", "BUILD_DATE=Jan  1 2026", "BUILD_TIME=00:00:00", *goals], cwd=place, log=log, env=environment)
+        run(["make", f"-j{os.cpu_count()}", "libpython3.13.a", "Modules/expat/libexpat.a"], cwd=place, log=log, env=environment)
 
-    inputs = key(cpython.archive, BUILTIN_MODULES, toolchain.requirements(toolchain.pins()["tools"]), target, *CFLAGS, *_CONFIGURE, *_CROSS_ANSWERS)
+    recipe = [inspect.getsource(library), target, *toolchain.pins()["tools"]["ziglang"], *CFLAGS, *_CONFIGURE, *_CROSS_ANSWERS]
+    inputs = key(*recipe, cpython.archive, BUILTIN_MODULES)
     return made(f"cpython-{machine}", inputs, build, hint="about 3 minutes")
 
 

@@ -54,8 +54,10 @@ def exchange(endpoint: Endpoint, method: str, target: str, headers: dict[str, st
     limit = deadline.within(EXCHANGE_LIMIT)
     what = f"{endpoint.address}:{endpoint.port}"
     data = request(method, endpoint.prefix + target, endpoint.authority, headers, body)
-    connection = _socket.socket(endpoint.family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
+    step = f"opening a socket for {what}"
+    connection = None
     try:
+        connection = _socket.socket(endpoint.family, _socket.SOCK_STREAM | _socket.SOCK_CLOEXEC)
         step = f"connecting to {what}"
         connection.settimeout(_within(CONNECT_LIMIT, limit))
         connection.connect((endpoint.address, endpoint.port))
@@ -78,7 +80,8 @@ def exchange(endpoint: Endpoint, method: str, target: str, headers: dict[str, st
     except HttpError as error:
         raise Transient(f"{error} (from {what})", exit_code=error.exit_code) from None
     finally:
-        connection.close()
+        if connection is not None:
+            connection.close()
 
 
 def _within(seconds: float, limit: Deadline) -> float:

@@ -6,6 +6,7 @@ entry script, so the bootloader runs it in place and unpacks nothing. The versio
 `api.is_linux`, `PYZ.dependencies`.
 """
 
+import inspect
 import pathlib
 import re
 import shutil
@@ -64,7 +65,6 @@ def _assemble(cpython: sources.CPython, machine: str, output: pathlib.Path, part
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYINSTALLER_CONFIG_DIR": str(work / "config"),
-        "SOURCE_DATE_EPOCH": "1767225600",  # 2026-01-01: the archive holds a time
     }
     places = [f"--distpath={work / 'dist'}", f"--workpath={work / 'build'}"]
     run([parts["python"], "-m", "PyInstaller", "--noconfirm", *places, HERE / "azready.spec"], log=work / "log", cwd=work, env=environment)
@@ -97,13 +97,22 @@ def _bootloader(cpython: sources.CPython, machine: str, library: pathlib.Path) -
 
     def compile_all(place: pathlib.Path) -> None:
         (place / "symbols.inc").write_text(_symbols(tree / "src" / "pyi_dylib_python.h"))
-        flags = [*cpython_build.CFLAGS, *(f"-D{define}" for define in _DEFINES), f"-I{tree / 'src'}", f"-I{tree / 'zlib'}", f"-I{place}"]
+        flags = [
+            *cpython_build.CFLAGS,
+            *(f"-D{define}" for define in _DEFINES),
+            f"-ffile-prefix-map={tree}=bootloader",
+            f"-I{tree / 'src'}",
+            f"-I{tree / 'zlib'}",
+            f"-I{place}",
+        ]
         python = [f"-I{cpython.unpacked() / 'Include'}", f"-I{library}"]
         for source in sorted([*(tree / "src").glob("*.c"), *(tree / "zlib").glob("*.c"), HERE / "loader.c"]):
             extra = python if source.name == "loader.c" else redirected + (redirected_main if source.name == "pyi_main.c" else [])
             run([cc, *flags, *extra, "-c", source, "-o", place / f"{source.stem}.o"], log=place / "log", env=cpython_build.zig_environment())
 
-    inputs = key(HERE / "loader.c", toolchain.pins()["pyinstaller"]["sha256"], library.name, *_DEFINES, *_REDIRECTED, *_REDIRECTED_MAIN)
+    inputs = key(
+        inspect.getsource(_bootloader), HERE / "loader.c", toolchain.pins()["pyinstaller"]["sha256"], library.name, *_DEFINES, *_REDIRECTED, *_REDIRECTED_MAIN
+    )
     return made(f"bootloader-{machine}", inputs, compile_all)
 
 

@@ -47,7 +47,7 @@ def main() -> int:
             "size of the file": f"{FILE.stat().st_size / 1e6:.2f} MB, static, {FILE.relative_to(TOP)}",
             "written in the root": ", ".join(written),
         }
-        console.print(Panel("\n".join(f"{key:<20} {value}" for key, value in summary.items()), title="done", expand=False))
+        console.print(Panel("\n".join(f"{key:<20} {value}" for key, value in summary.items()), title="done", expand=False), soft_wrap=False)
     return 0
 
 

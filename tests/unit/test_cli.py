@@ -125,9 +125,15 @@ def test_closed_standard_descriptors_never_become_a_socket(azready: Run) -> None
     assert b"azready [" not in received
 
 
-def test_log_lines_carry_their_priority_under_systemd(azready: Run) -> None:
-    result = azready("report", "ready", *LOOPBACK, env={"JOURNAL_STREAM": "8:12345"})
-    assert result.stderr.startswith("<3>error: gave up reporting Ready")
+def test_log_lines_carry_their_priority_where_the_journal_reads_them(azready: Run, tmp_path: pathlib.Path) -> None:
+    elsewhere = azready("report", "ready", *LOOPBACK, env={"JOURNAL_STREAM": "8:12345"})
+    assert elsewhere.stderr.startswith("azready [")
+    with open(tmp_path / "journal", "w+") as journal:
+        status = os.fstat(journal.fileno())
+        environment = {**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
+        subprocess.run(elsewhere.args, stderr=journal, env=environment, cwd=pathlib.Path(__file__).parents[2])
+        journal.seek(0)
+        assert journal.read().startswith("<3>error: gave up reporting Ready")
 
 
 @pytest.mark.parametrize(

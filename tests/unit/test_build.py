@@ -1,0 +1,114 @@
+"""The parts of the build that need no compiler: pins, sources, the frozen table, the allow-list."""
+
+import functools
+import hashlib
+import http.server
+import marshal
+import pathlib
+import threading
+
+import pytest
+
+from build import cache, frozen, sources, toolchain
+from build.pyinstaller import link
+from tests.conftest import TOP
+
+
+@pytest.fixture
+def pin(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
+    """A pinned source of the test's own, an empty cache, and no way out to the network."""
+    monkeypatch.setenv("AZREADY_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("AZREADY_SOURCES", raising=False)
+    monkeypatch.setattr(sources, "UPSTREAM", "http://127.0.0.1:9/{version}")
+    pin: dict[str, object] = {"version": "3.13.99", "sha256": hashlib.sha256(b"archive").hexdigest(), "debian": ["none", "none"]}
+    monkeypatch.setattr(toolchain, "pins", lambda: {"cpython": [pin]})
+    monkeypatch.setattr(sources.shutil, "which", lambda _: None)
+    return pin
+
+
+def test_every_pin_has_a_hash() -> None:
+    pins = toolchain.pins()
+    for entry in [*pins["cpython"], pins["pyinstaller"]]:
+        assert len(entry["sha256"]) == 64
+    for group in ("tools", "freezer"):
+        for _, *digests in pins[group].values():
+            assert digests
+            assert all(len(digest) == 64 for digest in digests)
+    assert "ziglang==0.15.2 --hash=sha256:" in toolchain.requirements(pins["tools"])
+
+
+def test_a_folder_of_sources_comes_first(pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Python-3.13.99.tar.xz").write_bytes(b"archive")
+    monkeypatch.setenv("AZREADY_SOURCES", str(tmp_path))
+    assert sources.cpython().archive == tmp_path / "Python-3.13.99.tar.xz"
+
+
+def test_upstream_is_fetched_checked_and_kept(pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "3.13.99").write_bytes(b"archive")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setattr(sources, "UPSTREAM", f"http://127.0.0.1:{server.server_port}/{{version}}")
+        kept = sources.cpython().archive
+        server.shutdown()
+    assert kept == tmp_path / "cache/downloads/Python-3.13.99.tar.xz"
+    assert sources.cpython().archive == kept  # without the server
+
+
+def test_wrong_bytes_are_never_used_and_every_way_is_named(pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Python-3.13.99.tar.xz").write_bytes(b"something else")
+    monkeypatch.setenv("AZREADY_SOURCES", str(tmp_path))
+    with pytest.raises(cache.BuildError) as caught:
+        sources.cpython()
+    text = str(caught.value)
+    for words in ("has sha256", "from an earlier download", "from python.org", "from the distribution's source package: this is no Debian", "AZREADY_SOURCES"):
+        assert words in text
+
+
+def test_a_step_is_made_once_and_again_after_a_failure(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AZREADY_CACHE", str(tmp_path))
+    made: list[str] = []
+
+    def fail(place: pathlib.Path) -> None:
+        (place / "half").touch()
+        raise cache.BuildError("no")
+
+    with pytest.raises(cache.BuildError):
+        cache.made("step", "1", fail)
+    for _ in range(2):
+        place = cache.made("step", "1", lambda place: made.append(place.name))
+    assert made == ["step-1"]
+    assert not (place / "half").exists()
+
+
+def test_a_failing_command_shows_the_end_of_its_output(tmp_path: pathlib.Path) -> None:
+    with pytest.raises(cache.BuildError, match=r"ended with 3; the end of (.|\n)*the reason"):
+        cache.run(["/bin/sh", "-c", "echo the reason; exit 3"], log=tmp_path / "log")
+    with pytest.raises(cache.BuildError, match="cannot run /does/not/exist: No such file"):
+        cache.run(["/does/not/exist"], log=tmp_path / "log")
+
+
+def test_the_table_holds_code_without_docstrings(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "__init__.py").write_text('"""text that is not needed"""\nassert False\nx = 1\n')
+    table = frozen.write_table({"package": tmp_path / "__init__.py", "importlib._bootstrap": tmp_path / "__init__.py"}, tmp_path).read_text()
+    assert '.name = "package"' in table
+    assert ".is_package = true" in table
+    assert '.name = "_frozen_importlib"' in table
+    names: dict[str, object] = {}
+    exec(marshal.loads((tmp_path / "frozen.bin").read_bytes()), names)
+    assert names["x"] == 1
+    assert names.get("__doc__") is None
+
+
+def test_an_import_outside_the_lists_stops_the_build(tmp_path: pathlib.Path) -> None:
+    source = tmp_path / "new.py"
+    source.write_text("if TYPE_CHECKING:\n    import typing\nimport posix\n")
+    link._check_imports(source, link._allowed(TOP))
+    source.write_text("def work():\n    import subprocess\n")
+    with pytest.raises(SystemExit, match=r"new\.py line 2 imports subprocess, which is not in build/allowed-modules"):
+        link._check_imports(source, link._allowed(TOP))
+
+
+def test_what_runs_inside_the_file_instead_of_the_standard_library_is_listed() -> None:
+    assert sorted(frozen.REPLACED) == ["encodings", "importlib._bootstrap_external", "io"]
+    assert all(path.is_file() for path in frozen.REPLACED.values())
