@@ -22,7 +22,7 @@ def pin(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, ob
     monkeypatch.setattr(sources, "UPSTREAM", "http://127.0.0.1:9/{version}")
     pin: dict[str, object] = {"version": "3.13.99", "sha256": hashlib.sha256(b"archive").hexdigest(), "debian": ["none", "none"]}
     monkeypatch.setattr(toolchain, "pins", lambda: {"cpython": [pin]})
-    monkeypatch.setattr(sources.shutil, "which", lambda _: None)
+    monkeypatch.setattr("shutil.which", lambda _: None)
     return pin
 
 
