@@ -10,11 +10,12 @@ from collections.abc import Mapping
 
 # What the interpreter itself asks for before the first line of ours runs (Python/pylifecycle.c, Python/codecs.c).
 RUNTIME = ("encodings", "importlib._bootstrap", "importlib._bootstrap_external", "io")
-REPLACED = {name: pathlib.Path(__file__).parent / "runtime" / f"{file}.py" for name, file in (
-    ("encodings", "encodings"),
-    ("importlib._bootstrap_external", "importlib_bootstrap_external"),
-    ("io", "io"),
-)}  # fmt: skip
+_HERE = pathlib.Path(__file__).parent
+REPLACED = {
+    "encodings": _HERE / "runtime" / "encodings.py",
+    "importlib._bootstrap_external": _HERE / "runtime" / "importlib_bootstrap_external.py",
+    "io": _HERE / "runtime" / "io.py",
+}
 _BOOTSTRAP = {"importlib._bootstrap": "_frozen_importlib", "importlib._bootstrap_external": "_frozen_importlib_external"}
 
 _HEAD = """\

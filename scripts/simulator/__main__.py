@@ -70,8 +70,9 @@ def _run(options: argparse.Namespace) -> int:
             arrived.set()
 
     wireserver, imds = ("127.0.0.1", options.wireserver_port), ("127.0.0.1", options.imds_port)
+    inside: list[str] = []
     if options.netns:
-        namespace.enter((platform.WIRESERVER, platform.IMDS))
+        inside = namespace.enter((platform.WIRESERVER, platform.IMDS))
         wireserver, imds = (platform.WIRESERVER, 80), (platform.IMDS, 80)
     with Simulator(chosen, wireserver=wireserver, imds=imds, on_exchange=on_exchange) as simulator:
         urls = {"wireserver": simulator.url("wireserver"), "imds": simulator.url("imds")}
@@ -80,7 +81,9 @@ def _run(options: argparse.Namespace) -> int:
         if command:
             code = _command([word.replace("{wireserver}", urls["wireserver"]).replace("{imds}", urls["imds"]) for word in command], options.timeout)
         else:
-            code = _wait(options, arrived, transcript)
+            if inside:
+                transcript.note("a program gets in with", command=" ".join(inside))
+            code = _wait(options, arrived)
         if options.strict and simulator.problems:
             return EXIT_PROBLEMS
         return code
@@ -99,10 +102,7 @@ def _command(words: list[str], timeout: float | None) -> int:
     return code if code >= 0 else 128 - code
 
 
-def _wait(options: argparse.Namespace, arrived: threading.Event, transcript: Transcript) -> int:
-    if options.netns:
-        user = "" if os.geteuid() == 0 and os.readlink("/proc/self/ns/user") == os.readlink("/proc/1/ns/user") else " --user --preserve-credentials"
-        transcript.note(f"to get in: nsenter --target {os.getpid()}{user} --net --uts COMMAND")
+def _wait(options: argparse.Namespace, arrived: threading.Event) -> int:
     if not options.until:
         arrived.wait(options.timeout)
         return 0

@@ -17,8 +17,12 @@ _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK = 0x8913, 0x8914, 0x
 _IFF_UP = 1
 
 
-def enter(addresses: Iterable[str]) -> None:
-    """Move this process (it must have one thread) into a new namespace and put `addresses` on its loopback. Raises OSError with a text for people."""
+def enter(addresses: Iterable[str]) -> list[str]:
+    """Move this process (it must have one thread) into a new namespace and put `addresses` on its loopback.
+
+    Returns the words of the command that enters it from outside. Raises OSError with a text for people.
+    """
+    user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
     before = os.readlink("/proc/self/ns/net")
     _unshare()
     if os.readlink("/proc/self/ns/net") == before:
@@ -30,6 +34,7 @@ def enter(addresses: Iterable[str]) -> None:
             fcntl.ioctl(control, _SIOCSIFADDR, _request(name, address))
             fcntl.ioctl(control, _SIOCSIFNETMASK, _request(name, "255.255.255.255"))
     _refuse_way_out()
+    return ["nsenter", f"--target={os.getpid()}", *user, "--net", "--uts", "--"]
 
 
 def _unshare() -> None:

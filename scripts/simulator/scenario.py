@@ -101,6 +101,8 @@ def parse(name: str, text: str) -> Scenario:
     data = tomllib.loads(text)
     description = data.pop("description", "")
     vm = _build(VM, data.pop("vm", {}), f"{name}: [vm]")
+    if vm.moves_after and not vm.incarnation.isdigit():
+        raise ScenarioError(f"{name}: [vm]: moves_after counts the incarnation up, but that is {vm.incarnation!r}")
     expect = _build(Expectation, data.pop("expect", {}), f"{name}: [expect]")
     answers = {}
     for endpoint in ENDPOINTS:

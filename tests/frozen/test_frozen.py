@@ -155,6 +155,21 @@ def test_talks_to_azures_own_addresses_past_any_proxy(command: list[str]) -> Non
 
 
 @needs_root_of_its_own
+def test_a_program_gets_into_a_waiting_namespace_as_the_simulator_says() -> None:
+    simulate = [sys.executable, "-m", "scripts.simulator", "--netns", "--json", "--until", "Ready", "--timeout", "20"]
+    with subprocess.Popen(simulate, stdout=subprocess.PIPE, text=True, cwd=TOP) as simulator:
+        assert simulator.stdout is not None
+        simulator.stdout.readline()
+        inside = json.loads(simulator.stdout.readline())["command"].split()
+        # Never start the agent without this prefix: outside the namespace the address is Azure's own.
+        assert inside[0] == "nsenter"
+        assert inside[-1] == "--"
+        result = subprocess.run([*inside, str(FROZEN), "report", "ready", "--deadline", "5"], capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr
+        assert simulator.wait(10) == 0
+
+
+@needs_root_of_its_own
 def test_a_whole_first_boot_in_an_empty_root_sets_the_kernels_host_name(root: pathlib.Path) -> None:
     script = 'before=$(uname -n); chroot "$1" /azready provision --force && chroot "$1" /azready provision --force && uname -n && [ "$before" != web-1 ]'
     simulate = [sys.executable, "-m", "scripts.simulator", "--netns", "--strict", "--", "sh", "-c", script, "sh", str(root)]
