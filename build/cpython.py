@@ -99,20 +99,16 @@ def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathli
             "AR": str(tools / "ar"),
             "RANLIB": str(tools / "ranlib"),
             "READELF": readelf,
-            # The file names in messages must not tell where it was built.
-            "CFLAGS": " ".join([*CFLAGS, f"-ffile-prefix-map={cpython.unpacked()}=python"]),
+            "CFLAGS": " ".join(CFLAGS),
             "LDFLAGS": "-static",
             "LINKFORSHARED": " ",
             "PKG_CONFIG": "/bin/false",
         }
-        configure: list[str | os.PathLike[str]] = [
-            cpython.unpacked() / "configure",
-            f"--host={target}",
-            f"--build={platform.machine()}-linux-gnu",
-            f"--with-build-python={host_python}",
-        ]
+        # By a relative path, because the path of the sources gets into the library, and it must not tell where that was built.
+        configure = os.path.relpath(cpython.unpacked() / "configure", place)
+        cross = [f"--host={target}", f"--build={platform.machine()}-linux-gnu", f"--with-build-python={host_python}"]
         log = place / "log"
-        run([*configure, "--disable-shared", "--prefix=/usr", "--without-mimalloc", *_CONFIGURE], cwd=place, log=log, env=environment)
+        run([configure, *cross, "--disable-shared", "--prefix=/usr", "--without-mimalloc", *_CONFIGURE], cwd=place, log=log, env=environment)
         run(["make", f"-j{os.cpu_count()}", "libpython3.13.a", "Modules/expat/libexpat.a"], cwd=place, log=log, env=environment)
 
     recipe = [inspect.getsource(library), target, *toolchain.pins()["tools"]["ziglang"], *CFLAGS, *_CONFIGURE, *_CROSS_ANSWERS]

@@ -18,8 +18,8 @@ from scripts.simulator.scenario import VM
 
 TOP = pathlib.Path(__file__).parents[2]
 FILE = TOP / "dist" / "azready-linux-x86_64"
-# Runs inside the namespaces; the kernel's host name there is read by a program of this machine, outside the empty root.
-SCRIPT = 'chroot "$1" /azready provision --force --verbose 2>"$2" && uname -n >"$3"'
+# Runs inside the namespaces; the kernel's host name there is read by a program of this machine, outside the empty root. An ordinary user's PATH lacks chroot.
+SCRIPT = 'PATH=$PATH:/usr/sbin:/sbin; chroot "$1" /azready provision --force --verbose 2>"$2" && uname -n >"$3"'
 
 
 def main() -> int:

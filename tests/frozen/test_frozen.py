@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from build import emptyroot, sources, verify
+from build import cache, emptyroot, sources, verify
 from build.pyinstaller.freeze import freeze
 from scripts.simulator import scenario
 from scripts.simulator.server import Simulator
@@ -171,7 +171,7 @@ def test_a_program_gets_into_a_waiting_namespace_as_the_simulator_says() -> None
 
 @needs_root_of_its_own
 def test_a_whole_first_boot_in_an_empty_root_sets_the_kernels_host_name(root: pathlib.Path) -> None:
-    script = 'before=$(uname -n); chroot "$1" /azready provision --force && chroot "$1" /azready provision --force && uname -n && [ "$before" != web-1 ]'
+    script = 'PATH=$PATH:/usr/sbin:/sbin; before=$(uname -n); chroot "$1" /azready provision --force && chroot "$1" /azready provision --force && uname -n && [ "$before" != web-1 ]'
     simulate = [sys.executable, "-m", "scripts.simulator", "--netns", "--strict", "--", "sh", "-c", script, "sh", str(root)]
     before = os.uname().nodename
     result = subprocess.run(simulate, capture_output=True, text=True, timeout=60, cwd=TOP)
@@ -203,6 +203,11 @@ def test_a_machine_without_any_network_is_retried_and_named(root: pathlib.Path) 
     assert result.returncode == 3
     assert "unreachable connecting to 168.63.129.16:80; next try in" in result.stderr
     assert "gave up reporting Ready after 3 tries" in result.stderr
+
+
+def test_the_file_does_not_tell_where_it_was_built() -> None:
+    assert str(cache.folder()).encode() not in FROZEN.read_bytes()
+    assert str(TOP).encode() not in FROZEN.read_bytes()
 
 
 def test_two_builds_give_the_same_bytes(tmp_path: pathlib.Path) -> None:
