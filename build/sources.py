@@ -59,7 +59,7 @@ def bootloader() -> pathlib.Path:
 
     def fetch(place: pathlib.Path) -> None:
         # pip asks the package for its metadata, and it would compile its bootloader for that; naming a platform whose bootloader is inside avoids it.
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=pyinstaller", "--disable-pip-version-check"]
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=pyinstaller", "--no-build-isolation", "--disable-pip-version-check"]
         run(
             [*command, f"--dest={place}", f"pyinstaller=={pin['version']}"],
             log=place / "log",

@@ -12,13 +12,13 @@ from agent.guest import files
 NAME = "azready.service"
 PATH = "/etc/systemd/system"
 
-# The order: not after network-online.target, because the agent waits for the way to the wireserver itself, and better; before what lets people in.
+# The order: not after network-online.target, because the agent waits for the way to the wireserver itself, and better; before all that lets people in.
 # The sandbox: as tight as the work allows. IPAddressAllow names the two addresses of the platform; a unit with another --wireserver needs them changed.
 _UNIT = """\
 [Unit]
 Description=Make this machine ready for Azure
 After=local-fs.target systemd-remount-fs.service
-Before=ssh.service sshd.service getty.target
+Before=systemd-user-sessions.service ssh.service sshd.service
 
 [Service]
 Type=oneshot

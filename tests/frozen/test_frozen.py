@@ -171,7 +171,8 @@ def test_a_program_gets_into_a_waiting_namespace_as_the_simulator_says() -> None
 
 @needs_root_of_its_own
 def test_a_whole_first_boot_in_an_empty_root_sets_the_kernels_host_name(root: pathlib.Path) -> None:
-    script = 'PATH=$PATH:/usr/sbin:/sbin; before=$(uname -n); chroot "$1" /azready provision --force && chroot "$1" /azready provision --force && uname -n && [ "$before" != web-1 ]'
+    boot = 'chroot "$1" /azready provision --force'
+    script = f'PATH=$PATH:/usr/sbin:/sbin; before=$(uname -n); {boot} && {boot} && uname -n && [ "$before" != web-1 ]'
     simulate = [sys.executable, "-m", "scripts.simulator", "--netns", "--strict", "--", "sh", "-c", script, "sh", str(root)]
     before = os.uname().nodename
     result = subprocess.run(simulate, capture_output=True, text=True, timeout=60, cwd=TOP)
