@@ -22,11 +22,30 @@ def enter(addresses: Iterable[str]) -> list[str]:
 
     Returns the words of the command that enters it from outside. Raises OSError with a text for people.
     """
-    user = [] if os.geteuid() == 0 else ["--user", "--preserve-credentials"]
+    inside = separate()
+    bring_up(addresses)
+    return inside
+
+
+def separate() -> list[str]:
+    """Move this process (it must have one thread) into a new namespace, where the network is still down. Returns and raises as enter()."""
     before = os.readlink("/proc/self/ns/net")
-    _unshare()
+    uid, gid = os.geteuid(), os.getegid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNET | _CLONE_NEWUTS | (_CLONE_NEWUSER if uid else 0)) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, f"this kernel does not let user {uid} make a network namespace: {os.strerror(error)}; run as root, or without --netns")
+    if uid:
+        pathlib.Path("/proc/self/setgroups").write_text("deny")
+        pathlib.Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
+        pathlib.Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
     if os.readlink("/proc/self/ns/net") == before:
         raise OSError("the kernel left this process in the machine's own network namespace")
+    return ["nsenter", f"--target={os.getpid()}", *(["--user", "--preserve-credentials"] if uid else []), "--net", "--uts", "--"]
+
+
+def bring_up(addresses: Iterable[str]) -> None:
+    """Take the loopback of a namespace made by separate() up, with `addresses` on it. Raises OSError."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         _up(control, "lo")
         for number, address in enumerate(addresses, 1):
@@ -34,20 +53,6 @@ def enter(addresses: Iterable[str]) -> list[str]:
             fcntl.ioctl(control, _SIOCSIFADDR, _request(name, address))
             fcntl.ioctl(control, _SIOCSIFNETMASK, _request(name, "255.255.255.255"))
     _refuse_way_out()
-    return ["nsenter", f"--target={os.getpid()}", *user, "--net", "--uts", "--"]
-
-
-def _unshare() -> None:
-    uid, gid = os.geteuid(), os.getegid()
-    flags = _CLONE_NEWNET | _CLONE_NEWUTS | (0 if uid == 0 else _CLONE_NEWUSER)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(flags) != 0:
-        error = ctypes.get_errno()
-        raise OSError(error, f"this kernel does not let user {uid} make a network namespace: {os.strerror(error)}; run as root, or without --netns")
-    if uid != 0:
-        pathlib.Path("/proc/self/setgroups").write_text("deny")
-        pathlib.Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-        pathlib.Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
 
 
 def _up(control: socket.socket, name: str) -> None:

@@ -206,6 +206,28 @@ def test_a_machine_without_any_network_is_retried_and_named(root: pathlib.Path) 
     assert "gave up reporting Ready after 3 tries" in result.stderr
 
 
+# Runs in a process of its own, which the namespace needs; argv: the static file.
+LATE = """
+import subprocess, sys, time
+from scripts.simulator import namespace, platform, scenario
+from scripts.simulator.server import Simulator
+namespace.separate()
+agent = subprocess.Popen([sys.argv[1], "report", "ready", "--deadline", "20"], stderr=subprocess.PIPE, text=True)
+time.sleep(1.2)
+namespace.bring_up((platform.WIRESERVER, platform.IMDS))
+with Simulator(scenario.load("healthy"), wireserver=(platform.WIRESERVER, 80), imds=(platform.IMDS, 80)) as simulator:
+    print(agent.communicate(timeout=30)[1], agent.returncode, simulator.reports)
+"""
+
+
+@needs_root_of_its_own
+def test_a_network_that_comes_up_late_is_waited_for() -> None:
+    result = subprocess.run([sys.executable, "-c", LATE, str(FROZEN)], capture_output=True, text=True, cwd=TOP, env={**os.environ, "PYTHONPATH": str(TOP)})
+    assert result.returncode == 0, result.stderr
+    assert "unreachable connecting to 168.63.129.16:80; next try in" in result.stdout
+    assert result.stdout.rstrip().endswith("0 ['Ready']")
+
+
 def test_the_file_does_not_tell_where_it_was_built() -> None:
     assert str(cache.folder()).encode() not in FROZEN.read_bytes()
     assert str(TOP).encode() not in FROZEN.read_bytes()
