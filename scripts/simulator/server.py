@@ -55,6 +55,8 @@ class Simulator:
         self._started = time.monotonic()
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._answering = 0
+        self._answered = threading.Condition()
         self._scripts = {endpoint: _one_by_one(answers) for endpoint, answers in scenario.answers.items()}
         self._listeners = {"wireserver": _listen(wireserver), "imds": _listen(imds)}
         self._connections: set[socket.socket] = set()
@@ -83,6 +85,9 @@ class Simulator:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
+        # Whoever waits for a report may stop at once when it came; the answer to it goes out first.
+        with self._answered:
+            self._answered.wait_for(lambda: self._answering == 0, timeout=1)
         with self._lock:
             for connection in (*self._listeners.values(), *self._connections):
                 with contextlib.suppress(OSError):
@@ -105,10 +110,24 @@ class Simulator:
             # Without it every small answer waits 40 ms for the peer's delayed acknowledgement.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with connection.makefile("rb") as stream:
-                while (request := _read(stream, connection)) is not None and self._answer(service, request, connection):
-                    pass
+                while (request := _read(stream, connection)) is not None:
+                    with self._counted():
+                        keep = self._answer(service, request, connection)
+                    if not keep:
+                        break
         with self._lock:
             self._connections.discard(connection)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        with self._answered:
+            self._answering += 1
+        try:
+            yield
+        finally:
+            with self._answered:
+                self._answering -= 1
+                self._answered.notify_all()
 
     def _answer(self, service: str, request: platform.Request, connection: socket.socket) -> bool:
         """Answer one request; True if the connection stays open."""
