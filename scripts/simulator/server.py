@@ -5,6 +5,7 @@ Written on plain sockets, because half of the job is to answer in ways that a de
 
 import contextlib
 import dataclasses
+import http.client
 import io
 import itertools
 import socket
@@ -17,7 +18,6 @@ from scripts.simulator import platform
 from scripts.simulator.scenario import VM, Answer, Scenario
 
 _MAX_REQUEST = 1 << 20  # bytes
-_REASONS = {200: "OK", 201: "Created", 202: "Accepted", 400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 410: "Gone"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,7 +247,7 @@ def _response(scripted: Answer, reply: platform.Reply, vm: VM) -> tuple[bytes, s
 
 
 def _bytes(status: int, reason: str, headers: dict[str, str], body: bytes, chunked: int, length: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} {reason or _REASONS.get(status, 'Status')}", "Server: Microsoft-IIS/10.0"]
+    lines = [f"HTTP/1.1 {status} {reason or http.client.responses.get(status, '')}", "Server: Microsoft-IIS/10.0"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if chunked:
         pieces = [body[at : at + chunked] for at in range(0, len(body), chunked)]
