@@ -78,6 +78,7 @@ def test_needs_no_tmp_that_allows_programs(root: pathlib.Path, platform: Simulat
     assert (result.returncode, platform.reports) == (0, ["Ready"])
 
 
+@needs_root_of_its_own
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; every other test here runs unprivileged then")
 def test_runs_for_an_unprivileged_user_from_a_folder_that_cannot_be_listed(root: pathlib.Path, platform: Simulator) -> None:
     (root / "bin").mkdir()
