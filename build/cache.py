@@ -16,17 +16,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from rich.console import Console
 
+from build import toolchain
+
 console = Console(highlight=False, soft_wrap=True)
 
 
 class BuildError(Exception):
     """The build cannot go on; `str(error)` says what happened and what to do."""
-
-
-def folder() -> pathlib.Path:
-    """The cache: $AZREADY_CACHE, else azready/ in the user's cache folder (XDG base directory specification)."""
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    return pathlib.Path(os.environ.get("AZREADY_CACHE") or pathlib.Path(base, "azready")).absolute()
 
 
 def key(*inputs: str | bytes | pathlib.Path) -> str:
@@ -40,7 +36,7 @@ def key(*inputs: str | bytes | pathlib.Path) -> str:
 
 def made(name: str, inputs: str, make: Callable[[pathlib.Path], None], *, hint: str = "") -> pathlib.Path:
     """The folder that holds step `name` for the hash `inputs`; made by `make(folder)` if it is not in the cache. `hint` says how long that takes."""
-    place = folder() / f"{name}-{inputs}"
+    place = toolchain.cache_folder() / f"{name}-{inputs}"
     if (place / ".done").exists():
         console.print(f"  [dim]{name}: from the cache[/dim]")
         return place
@@ -59,8 +55,8 @@ def made(name: str, inputs: str, make: Callable[[pathlib.Path], None], *, hint: 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
     """Hold the machine-wide lock of one step."""
-    folder().mkdir(parents=True, exist_ok=True)
-    with open(folder() / f"{name}.lock", "w") as handle:
+    toolchain.cache_folder().mkdir(parents=True, exist_ok=True)
+    with open(toolchain.cache_folder() / f"{name}.lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
 

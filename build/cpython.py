@@ -13,8 +13,8 @@ import stat
 import subprocess
 import sys
 
-from build import toolchain
-from build.cache import BuildError, console, key, made, run
+from build import packages, toolchain
+from build.cache import BuildError, key, made, run
 from build.sources import CPython
 
 HERE = pathlib.Path(__file__).parent
@@ -32,12 +32,12 @@ LDFLAGS = ("-static", "-Wl,--gc-sections", "-s", "-Wl,-z,stack-size=0x800000")  
 _CONFIGURE = ("--without-ensurepip", "--disable-test-modules", "--without-doc-strings")
 # Answers that configure could only get by running a program for the other machine. Without the first, strings are hashed by the weak FNV instead of SipHash.
 _CROSS_ANSWERS = {"ac_cv_aligned_required": "no", "ac_cv_buggy_getaddrinfo": "no", "ac_cv_file__dev_ptmx": "yes", "ac_cv_file__dev_ptc": "no"}
-_PACKAGES = {
-    "apt-get": ("install -y --no-install-recommends", "gcc libc6-dev make zlib1g-dev libffi-dev"),
-    "dnf": ("install -y", "gcc make zlib-devel libffi-devel"),
-    "apk": ("add", "gcc musl-dev linux-headers make zlib-dev libffi-dev"),
-    "zypper": ("install -y", "gcc make zlib-devel libffi-devel"),
-    "pacman": ("-S --noconfirm --needed", "gcc make zlib libffi"),
+_COMPILER = {
+    "apt-get": "gcc libc6-dev make zlib1g-dev libffi-dev",
+    "dnf": "gcc make zlib-devel libffi-devel",
+    "apk": "gcc musl-dev linux-headers make zlib-dev libffi-dev",
+    "zypper": "gcc make zlib-devel libffi-devel",
+    "pacman": "gcc make zlib libffi",
 }
 
 
@@ -56,22 +56,20 @@ def zig_tools(target: str) -> pathlib.Path:
 
 def zig_environment() -> dict[str, str]:
     """The environment for zig: its own cache, and no variable that would change a build."""
-    from build.cache import folder
-
     environment = {name: value for name, value in os.environ.items() if name not in ("CFLAGS", "CPPFLAGS", "LDFLAGS", "CC", "OPT", "MAKEFLAGS")}
     return {
         **environment,
         "SOURCE_DATE_EPOCH": "1767225600",  # 2026-01-01; CPython compiles the date in, PyInstaller's archive holds one
-        "ZIG_GLOBAL_CACHE_DIR": str(folder() / "zig"),
-        "ZIG_LOCAL_CACHE_DIR": str(folder() / "zig-local"),
+        "ZIG_GLOBAL_CACHE_DIR": str(toolchain.cache_folder() / "zig"),
+        "ZIG_LOCAL_CACHE_DIR": str(toolchain.cache_folder() / "zig-local"),
     }
 
 
 def interpreter(cpython: CPython) -> pathlib.Path:
     """The host interpreter, `python` in its build folder (shared library, because PyInstaller asks for one)."""
-    _need_host_compiler()
 
     def build(place: pathlib.Path) -> None:
+        _need_host_compiler()
         environment = {**zig_environment(), "CC": "cc", "CFLAGS": "-O1 -g0", "LDFLAGS": f"-Wl,-rpath,{place}"}
         log = place / "log"
         run([cpython.unpacked() / "configure", "--enable-shared", f"--prefix={place}", *_CONFIGURE], cwd=place, log=log, env=environment)
@@ -85,9 +83,6 @@ def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathli
     """The folder of the static library for `machine`: libpython3.13.a, Modules/expat/libexpat.a and pyconfig.h."""
     target = toolchain.ZIG_TARGETS[machine]
     tools = zig_tools(target)
-    readelf = shutil.which("readelf")
-    if readelf is None:
-        raise BuildError("readelf is missing: install binutils")
 
     def build(place: pathlib.Path) -> None:
         (place / "Modules").mkdir()
@@ -98,7 +93,7 @@ def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathli
             "CC": str(tools / "cc"),
             "AR": str(tools / "ar"),
             "RANLIB": str(tools / "ranlib"),
-            "READELF": readelf,
+            "READELF": shutil.which("readelf") or "readelf",  # an absolute path, or configure looks for one with a prefix
             "CFLAGS": " ".join(CFLAGS),
             "LDFLAGS": "-static",
             "LINKFORSHARED": " ",
@@ -127,25 +122,6 @@ def _need_host_compiler() -> None:
 
     if there():
         return
-    manager = next((name for name in _PACKAGES if shutil.which(name)), None)
-    if manager is None:
-        raise BuildError("building needs a C compiler (cc), make, readelf and the headers of zlib and libffi: install them and try again")
-    verb, packages = _PACKAGES[manager]
-    install_packages(manager, verb, packages)
+    packages.install(_COMPILER)
     if not there():
-        raise BuildError(f"cc, make, readelf, zlib.h or ffi.h is still missing after {manager} {verb} {packages}")
-
-
-def install_packages(manager: str, verb: str, packages: str) -> None:
-    """Install packages of the distribution, as root or through a sudo that asks nothing. Raises BuildError with the command to type otherwise."""
-    from build.cache import folder
-
-    become = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if become and (not shutil.which("sudo") or subprocess.run(["sudo", "-n", "true"], capture_output=True).returncode):
-        raise BuildError(f"packages of the distribution are missing; as root, run: {manager} {verb} {packages}")
-    console.print(f"  installing {packages}")
-    folder().mkdir(parents=True, exist_ok=True)
-    log = folder() / "packages.log"
-    if manager == "apt-get":
-        run([*become, "apt-get", "update"], log=log)
-    run([*become, manager, *verb.split(), *packages.split()], log=log)
+        raise BuildError("building needs a C compiler (cc), make, readelf and the headers of zlib and libffi, and one of them is still missing")

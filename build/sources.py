@@ -16,7 +16,7 @@ import urllib.request
 from typing import Any
 
 from build import toolchain
-from build.cache import BuildError, console, folder, key, made, run
+from build.cache import BuildError, console, key, made, run
 
 UPSTREAM = "https://www.python.org/ftp/python/{version}/Python-{version}.tar.xz"
 
@@ -87,7 +87,7 @@ def _unpack(path: pathlib.Path, place: pathlib.Path) -> None:
 
 
 def _kept(pin: dict[str, Any]) -> pathlib.Path:
-    place = folder() / "downloads"
+    place = toolchain.cache_folder() / "downloads"
     place.mkdir(parents=True, exist_ok=True)
     return place / f"Python-{pin['version']}.tar.xz"
 

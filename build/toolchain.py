@@ -1,6 +1,7 @@
-"""The pins of toolchain.toml, and how what they name is fetched. Standard library only: this runs before anything is installed."""
+"""The pins of toolchain.toml, and the folder of the cache. Standard library only: this runs before anything is installed."""
 
 import hashlib
+import os
 import pathlib
 import tomllib
 from typing import Any
@@ -24,3 +25,9 @@ def sha256(path: pathlib.Path) -> str:
     """The digest of a file, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> pathlib.Path:
+    """Where slow things are kept: $AZREADY_CACHE, else azready/ in the user's cache folder (XDG base directory specification)."""
+    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
+    return pathlib.Path(os.environ.get("AZREADY_CACHE") or pathlib.Path(base, "azready")).absolute()

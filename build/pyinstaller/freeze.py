@@ -14,7 +14,7 @@ import sys
 
 from build import cpython as cpython_build
 from build import sources, toolchain
-from build.cache import BuildError, folder, key, locked, made, run
+from build.cache import BuildError, key, locked, made, run
 
 HERE = pathlib.Path(__file__).parent
 TOP = HERE.parent.parent
@@ -46,7 +46,7 @@ def freeze(cpython: sources.CPython, machine: str, output: pathlib.Path) -> None
 
 
 def _assemble(cpython: sources.CPython, machine: str, output: pathlib.Path, parts: dict[str, pathlib.Path]) -> None:
-    work = folder() / f"pyinstaller-work-{machine}"
+    work = toolchain.cache_folder() / f"pyinstaller-work-{machine}"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     version = toolchain.pins()["pyinstaller"]["version"]

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from build import packages
 from build.cache import BuildError
-from build.cpython import install_packages
 from scripts.simulator import namespace, platform, scenario
 from scripts.simulator.server import Exchange, Simulator
 
@@ -68,7 +68,7 @@ def main() -> int:
         console.print(f"error: {file} is not there: run scripts/build first", markup=False)
         return 2
     try:
-        _need_tools(console)
+        _need_tools()
         namespace.enter((platform.WIRESERVER, platform.IMDS))
         measure(candidates, options.runs, console)
     except (OSError, BuildError, RuntimeError) as error:
@@ -78,12 +78,9 @@ def main() -> int:
     return 0
 
 
-def _need_tools(console: Console) -> None:
-    missing = [name for name in ("time", "strace") if not shutil.which(name)]
-    if missing and shutil.which("apt-get"):
-        install_packages("apt-get", "install -y --no-install-recommends", " ".join(missing))
-    elif missing:
-        raise BuildError(f"{' and '.join(missing)} must be installed to measure memory and processes")
+def _need_tools() -> None:
+    if missing := [name for name in ("time", "strace") if not shutil.which(name)]:
+        packages.install(" ".join(missing))
 
 
 def measure(candidates: list[Candidate], runs: int, console: Console) -> None:

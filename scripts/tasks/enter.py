@@ -27,8 +27,7 @@ def main() -> None:
 
 def environment() -> pathlib.Path:
     """The Python of the environment with the pinned tools; installs them first if they are not there."""
-    base = os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache"
-    cache = pathlib.Path(os.environ.get("AZREADY_CACHE") or pathlib.Path(base, "azready")).absolute()
+    cache = toolchain.cache_folder()
     requirements = toolchain.requirements(toolchain.pins()["tools"])
     name = hashlib.sha256(f"{requirements}{sys.executable}{sys.version}".encode()).hexdigest()[:16]
     place = cache / f"tools-{name}"

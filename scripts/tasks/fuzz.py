@@ -10,7 +10,8 @@ import subprocess
 import sys
 import time
 
-from build.cache import console, folder
+from build import toolchain
+from build.cache import console
 
 TOP = pathlib.Path(__file__).parents[2]
 
@@ -21,7 +22,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=5, metavar="N", help="how long (default: %(default)s)")
     parser.add_argument("--examples", type=int, default=2000, metavar="N", help="examples of each property in a round (default: %(default)s)")
     options = parser.parse_args()
-    database = folder() / "examples"
+    database = toolchain.cache_folder() / "examples"
     environment = {
         **os.environ,
         "PYTHONPATH": str(TOP),

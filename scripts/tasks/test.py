@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 from build import __main__ as build
+from build import packages
 from build.cache import BuildError, console
-from build.cpython import install_packages
 
 TOP = pathlib.Path(__file__).parents[2]
 CHECKS = (
@@ -32,10 +32,10 @@ def main() -> int:
 
 def _want_strace() -> None:
     """One test watches the system calls of the file; where strace cannot be had, that test says so and is skipped."""
-    if shutil.which("strace") or not shutil.which("apt-get"):
+    if shutil.which("strace"):
         return
     try:
-        install_packages("apt-get", "install -y --no-install-recommends", "strace")
+        packages.install("strace")
     except BuildError as error:
         console.print(f"[yellow]warning:[/yellow] {error}")
 

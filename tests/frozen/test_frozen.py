@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from build import cache, emptyroot, sources, verify
+from build import emptyroot, sources, toolchain, verify
 from build.pyinstaller.freeze import freeze
 from scripts.simulator import scenario
 from scripts.simulator.server import Simulator
@@ -230,7 +230,7 @@ def test_a_network_that_comes_up_late_is_waited_for() -> None:
 
 
 def test_the_file_does_not_tell_where_it_was_built() -> None:
-    assert str(cache.folder()).encode() not in FROZEN.read_bytes()
+    assert str(toolchain.cache_folder()).encode() not in FROZEN.read_bytes()
     assert str(TOP).encode() not in FROZEN.read_bytes()
 
 

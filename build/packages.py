@@ -1,0 +1,37 @@
+"""Installs packages of the distribution, where that can be done without asking anyone anything."""
+
+import os
+import shutil
+import subprocess
+
+from build import toolchain
+from build.cache import BuildError, console, run
+
+_INSTALL = {
+    "apt-get": "install -y --no-install-recommends",
+    "dnf": "install -y",
+    "apk": "add",
+    "zypper": "--non-interactive install",
+    "pacman": "-S --noconfirm --needed",
+}
+
+
+def install(wanted: str | dict[str, str]) -> None:
+    """Install packages, as root or through a sudo that needs no password; `wanted` holds their names, by package manager where these differ.
+
+    Raises BuildError with the command to type if that is not possible.
+    """
+    manager = next((name for name in _INSTALL if shutil.which(name)), None)
+    if manager is None:
+        raise BuildError(f"packages are missing and no known package manager is here: install {wanted if isinstance(wanted, str) else wanted['apt-get']}")
+    names = wanted if isinstance(wanted, str) else wanted[manager]
+    command = [manager, *_INSTALL[manager].split(), *names.split()]
+    become = [] if os.geteuid() == 0 else ["sudo", "-n"]
+    if become and (not shutil.which("sudo") or subprocess.run([*become, "true"], capture_output=True).returncode):
+        raise BuildError(f"packages of the distribution are missing; as root, run: {' '.join(command)}")
+    console.print(f"  installing {names}")
+    toolchain.cache_folder().mkdir(parents=True, exist_ok=True)
+    log = toolchain.cache_folder() / "packages.log"
+    if manager == "apt-get":
+        run([*become, "apt-get", "update"], log=log)
+    run([*become, *command], log=log)
