@@ -63,6 +63,16 @@ def test_reports_ready_from_an_empty_read_only_root(root: pathlib.Path, platform
 
 
 @needs_root_of_its_own
+def test_a_first_boot_on_a_read_only_root_warns_and_reports_ready(root: pathlib.Path, platform: Simulator) -> None:
+    command = ["provision", "--force", "--imds", platform.url("imds"), "--wireserver", platform.url("wireserver"), "--deadline", "5"]
+    result = emptyroot.run(root, command)
+    assert (result.returncode, platform.reports) == (0, ["Ready"]), result.stderr
+    assert "cannot make the directory /etc: read-only file system" in result.stderr
+    assert "cannot make the directory /var: read-only file system" in result.stderr
+    assert [path.name for path in root.iterdir()] == ["azready"]
+
+
+@needs_root_of_its_own
 def test_needs_no_tmp_that_allows_programs(root: pathlib.Path, platform: Simulator) -> None:
     (root / "tmp").mkdir()
     enter = emptyroot.entering(root)
