@@ -7,7 +7,7 @@ import posix
 import sys
 
 from agent import __version__
-from agent.errors import EXIT_DONE, EXIT_FAILED, AzreadyError, UsageError
+from agent.errors import EXIT_DONE, EXIT_FAILED, AzreadyError, UsageError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ def _root(options: dict[str, str]) -> str:
     try:
         posix.close(posix.open(root, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC))
     except OSError as error:
-        raise UsageError(f"--root {given!r} cannot be used: {(error.strerror or str(error)).lower()}") from None
+        raise UsageError(f"--root {given!r} cannot be used: {reason(error)}") from None
     return "/" + root.strip("/")
 
 
@@ -231,7 +231,7 @@ def _print(text: str) -> int:
         while data:
             data = data[posix.write(1, data) :]
     except OSError as error:
-        raise AzreadyError(f"cannot write to standard output: {(error.strerror or str(error)).lower()}") from None
+        raise AzreadyError(f"cannot write to standard output: {reason(error)}") from None
     return EXIT_DONE
 
 

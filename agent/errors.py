@@ -65,3 +65,8 @@ class GaveUp(AzreadyError):
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
         self.exit_code = exit_code
+
+
+def reason(error: OSError) -> str:
+    """What the system said, as it reads in the middle of a line: "no such file or directory"."""
+    return (error.strerror or str(error)).lower()

@@ -12,8 +12,9 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+from scripts.simulator.namespace import CLONE_NEWNS, CLONE_NEWUTS, unshare
+
 _libc = ctypes.CDLL(None, use_errno=True)
-_CLONE_NEWNS, _CLONE_NEWUTS, _CLONE_NEWUSER = 0x00020000, 0x04000000, 0x10000000
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
 
 
@@ -50,7 +51,7 @@ def entering(root: pathlib.Path, *, writable: bool = False) -> Callable[[], None
     """What a child does between fork and exec to find itself in `root`."""
 
     def enter() -> None:
-        unshare(_CLONE_NEWNS | _CLONE_NEWUTS)
+        unshare(CLONE_NEWNS | CLONE_NEWUTS)
         _mount(None, "/", _MS_REC | _MS_PRIVATE)
         _mount(str(root), str(root), _MS_BIND)
         if not writable:
@@ -59,18 +60,6 @@ def entering(root: pathlib.Path, *, writable: bool = False) -> Callable[[], None
         os.chdir("/")
 
     return enter
-
-
-def unshare(flags: int) -> None:
-    """unshare(2), with a user namespace of its own in front of it when this is not root. Raises OSError."""
-    if os.geteuid() == 0:
-        _check(_libc.unshare(flags), "unshare")
-        return
-    uid, gid = os.geteuid(), os.getegid()
-    _check(_libc.unshare(_CLONE_NEWUSER | flags), "unshare with a user namespace")
-    pathlib.Path("/proc/self/setgroups").write_text("deny")
-    pathlib.Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
-    pathlib.Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
 
 
 def possible() -> bool:

@@ -8,7 +8,7 @@ job. Three limits hold at once: on the connect, on silence, and on the whole exc
 import _socket
 
 from agent.azure.retry import Deadline
-from agent.errors import Transient, UsageError
+from agent.errors import Transient, UsageError, reason
 from agent.protocol.http1 import HttpError, Response, ResponseReader, request
 
 CONNECT_LIMIT = 10.0  # seconds
@@ -76,7 +76,7 @@ def exchange(endpoint: Endpoint, method: str, target: str, headers: dict[str, st
     except TimeoutError:
         raise Transient(f"time ran out {step}") from None
     except OSError as error:
-        raise Transient(f"{_reason(error)} {step}") from None
+        raise Transient(f"{reason(error)} {step}") from None
     except HttpError as error:
         raise Transient(f"{error} (from {what})", exit_code=error.exit_code) from None
     finally:
@@ -89,7 +89,3 @@ def _within(seconds: float, limit: Deadline) -> float:
     if left <= 0:
         raise TimeoutError
     return min(seconds, left)
-
-
-def _reason(error: OSError) -> str:
-    return (error.strerror or str(error)).lower()

@@ -8,7 +8,7 @@ import posix
 from errno import EINVAL, ELOOP, ENODATA, ENOENT, ENOTSUP, EPERM
 from stat import S_IMODE, S_ISLNK
 
-from agent.errors import GuestError
+from agent.errors import GuestError, reason
 
 MAX_READ = 1024 * 1024  # bytes
 MAX_LINKS = 40  # as many as the kernel follows
@@ -161,4 +161,4 @@ def _quietly_remove(place: str) -> None:
 
 
 def _failed(what: str, place: str, error: OSError) -> GuestError:
-    return GuestError(f"cannot {what} {place}: {(error.strerror or str(error)).lower()}")
+    return GuestError(f"cannot {what} {place}: {reason(error)}")

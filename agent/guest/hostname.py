@@ -7,7 +7,7 @@ what is raised here into a warning.
 import _socket
 import posix
 
-from agent.errors import GuestError
+from agent.errors import GuestError, reason
 from agent.guest import files
 
 MAX_LABEL = 63  # characters, RFC 1123 2.1
@@ -41,7 +41,7 @@ def set_running(name: str) -> None:
     try:
         _socket.sethostname(name)
     except OSError as error:
-        raise GuestError(f"cannot set the host name to {name}: {(error.strerror or str(error)).lower()}") from None
+        raise GuestError(f"cannot set the host name to {name}: {reason(error)}") from None
 
 
 def write_hostname(root: str, name: str) -> bool:

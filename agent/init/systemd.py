@@ -6,7 +6,7 @@ Enabling is a symbolic link, so disabling works by removing it, without systemct
 import posix
 from stat import S_ISLNK
 
-from agent.errors import GuestError
+from agent.errors import GuestError, reason
 from agent.guest import files
 
 NAME = "azready.service"
@@ -71,7 +71,7 @@ def disable(root: str) -> list[str]:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise GuestError(f"cannot disable {NAME} below {base}: {(error.strerror or str(error)).lower()}") from None
+        raise GuestError(f"cannot disable {NAME} below {base}: {reason(error)}") from None
     return removed
 
 

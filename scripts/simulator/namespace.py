@@ -12,7 +12,7 @@ import socket
 import struct
 from collections.abc import Iterable
 
-_CLONE_NEWUTS, _CLONE_NEWUSER, _CLONE_NEWNET = 0x04000000, 0x10000000, 0x40000000
+CLONE_NEWNS, CLONE_NEWUTS, CLONE_NEWNET, _CLONE_NEWUSER = 0x00020000, 0x04000000, 0x40000000, 0x10000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _SIOCSIFADDR, _SIOCSIFNETMASK = 0x8913, 0x8914, 0x8916, 0x891C
 _IFF_UP = 1
 
@@ -30,18 +30,26 @@ def enter(addresses: Iterable[str]) -> list[str]:
 def separate() -> list[str]:
     """Move this process (it must have one thread) into a new namespace, where the network is still down. Returns and raises as enter()."""
     before = os.readlink("/proc/self/ns/net")
+    uid = os.geteuid()
+    try:
+        unshare(CLONE_NEWNET | CLONE_NEWUTS)
+    except OSError as error:
+        raise OSError(error.errno, f"this kernel does not let user {uid} make a network namespace: {error.strerror}; run as root, or without --netns") from None
+    if os.readlink("/proc/self/ns/net") == before:
+        raise OSError("the kernel left this process in the machine's own network namespace")
+    return ["nsenter", f"--target={os.getpid()}", *(["--user", "--preserve-credentials"] if uid else []), "--net", "--uts", "--"]
+
+
+def unshare(flags: int) -> None:
+    """unshare(2) for this process, with a user namespace of its own around it when this is not root. Raises OSError."""
     uid, gid = os.geteuid(), os.getegid()
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNET | _CLONE_NEWUTS | (_CLONE_NEWUSER if uid else 0)) != 0:
+    if ctypes.CDLL(None, use_errno=True).unshare(flags | (_CLONE_NEWUSER if uid else 0)) != 0:
         error = ctypes.get_errno()
-        raise OSError(error, f"this kernel does not let user {uid} make a network namespace: {os.strerror(error)}; run as root, or without --netns")
+        raise OSError(error, os.strerror(error))
     if uid:
         pathlib.Path("/proc/self/setgroups").write_text("deny")
         pathlib.Path("/proc/self/uid_map").write_text(f"0 {uid} 1")
         pathlib.Path("/proc/self/gid_map").write_text(f"0 {gid} 1")
-    if os.readlink("/proc/self/ns/net") == before:
-        raise OSError("the kernel left this process in the machine's own network namespace")
-    return ["nsenter", f"--target={os.getpid()}", *(["--user", "--preserve-credentials"] if uid else []), "--net", "--uts", "--"]
 
 
 def bring_up(addresses: Iterable[str]) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from build import emptyroot, sources, toolchain, verify
 from build.pyinstaller.freeze import freeze
-from scripts.simulator import scenario
+from scripts.simulator import namespace, scenario
 from scripts.simulator.server import Simulator
 from tests.conftest import FROZEN, TOP
 
@@ -207,7 +207,7 @@ def test_a_machine_without_any_network_is_retried_and_named(root: pathlib.Path) 
     enter = emptyroot.entering(root)
 
     def enter_without_network() -> None:
-        emptyroot.unshare(0x40000000)  # CLONE_NEWNET: no address, no route, loopback down; nothing can leave
+        namespace.unshare(namespace.CLONE_NEWNET)  # no address, no route, loopback down; nothing can leave
         enter()
 
     command = ["/azready", "report", "ready", "--deadline", "3"]
