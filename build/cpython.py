@@ -4,6 +4,7 @@ Both have the same version to the last digit, so the frozen bytecode is made by 
 The library is cross-compiled with zig for musl and holds exactly the extension modules of `builtin-modules`.
 """
 
+import functools
 import inspect
 import os
 import pathlib
@@ -41,6 +42,7 @@ _COMPILER = {
 }
 
 
+@functools.cache
 def zig_tools(target: str) -> pathlib.Path:
     """A folder with `cc`, `ar` and `ranlib` for a zig target, each one word long, as configure wants its tools."""
 

@@ -40,6 +40,11 @@ const struct _frozen *PyImport_FrozenModules = 0;
 """
 
 
+def allowed(name: str) -> set[str]:
+    """The module names in one of the allow-lists beside this file: "allowed-modules" or "allowed-builtins"."""
+    return set((_HERE / name).read_text().split())
+
+
 def write_table(modules: Mapping[str, pathlib.Path], folder: pathlib.Path) -> pathlib.Path:
     """Compile `modules` (name -> source file, with those of RUNTIME) and write the table into `folder`; returns the C file."""
     code = bytearray()

@@ -27,14 +27,14 @@ class CPython:
     def __init__(self, version: str, archive: pathlib.Path) -> None:
         self.version = version
         self.archive = archive
+        self._tree: pathlib.Path | None = None
 
     def unpacked(self) -> pathlib.Path:
-        """The source tree."""
-
-        def unpack(place: pathlib.Path) -> None:
-            _unpack(self.archive, place)
-
-        return made(f"cpython-{self.version}-source", key(self.archive), unpack) / f"Python-{self.version}"
+        """The source tree; looked up once, because that hashes the archive."""
+        if self._tree is None:
+            place = made(f"cpython-{self.version}-source", key(self.archive), lambda place: _unpack(self.archive, place))
+            self._tree = place / f"Python-{self.version}"
+        return self._tree
 
 
 def cpython() -> CPython:

@@ -7,10 +7,8 @@ from elftools.common.exceptions import ELFError
 from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 
-from build import emptyroot
+from build import emptyroot, frozen
 from build.cache import BuildError, console
-
-HERE = pathlib.Path(__file__).parent
 
 
 def verify(file: pathlib.Path) -> None:
@@ -59,15 +57,11 @@ def _modules(listing: str) -> None:
     """`azready --version --verbose` lists what the runtime itself says is built in and frozen."""
     listed = {line.partition(": ")[0]: set(line.partition(": ")[2].split()) for line in listing.splitlines() if ": " in line}
     for kind, allow_list in (
-        ("builtin", _allowed("allowed-builtins")),
-        ("frozen", _allowed("allowed-modules") | {"_frozen_importlib", "_frozen_importlib_external"}),
+        ("builtin", frozen.allowed("allowed-builtins")),
+        ("frozen", frozen.allowed("allowed-modules") | {"_frozen_importlib", "_frozen_importlib_external"}),
     ):
         inside = {name for name in listed.get(kind, set()) if name.partition(".")[0] != "agent"}
         if not inside:
             raise BuildError(f"the file does not list its {kind} modules")
         if inside - allow_list:
             raise BuildError(f"the file holds {kind} modules that are not in the allow-list: {' '.join(sorted(inside - allow_list))}")
-
-
-def _allowed(name: str) -> set[str]:
-    return set((HERE / name).read_text().split())

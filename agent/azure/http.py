@@ -19,7 +19,7 @@ EXCHANGE_LIMIT = 30.0  # seconds for all of it (azure-platform.md)
 class Endpoint:
     """Where a service is: `http://IP[:PORT][/PREFIX]` taken apart into `address`, `port`, `authority` (for Host) and `prefix` ("" or "/...")."""
 
-    __slots__ = ("address", "authority", "family", "port", "prefix", "url")
+    __slots__ = ("address", "authority", "family", "port", "prefix")
 
     def __init__(self, url: str) -> None:
         """Raises UsageError if `url` is not of that form; a host name is refused, because nothing here may depend on DNS."""
@@ -42,7 +42,6 @@ class Endpoint:
             raise UsageError(f"{url!r} is no address of a service: give http://IP, http://IP:PORT or http://IP:PORT/PREFIX")
         self.address = host
         self.prefix = (slash + path).rstrip("/")
-        self.url = url
 
 
 def exchange(endpoint: Endpoint, method: str, target: str, headers: dict[str, str], body: "bytes | None", deadline: Deadline) -> Response:

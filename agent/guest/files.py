@@ -70,11 +70,12 @@ def read(root: str, path: str) -> "bytes | None":
 
 
 def replace(root: str, path: str, content: bytes, mode: int = 0o644) -> None:
-    """Make `content` the whole content of a file, atomically.
+    """Make `content` the whole content of a file, atomically; folders on the way to it that are missing are made.
 
     A file that is there keeps its owner, mode and label; a new one gets `mode` and, from the kernel, the label of its directory. Raises
     GuestError, with the old file as it was.
     """
+    make_directories(root, path.rpartition("/")[0])
     place = resolve(root, path)
     directory, _, name = place.rpartition("/")
     temporary = f"{directory}/.{name}.azready"

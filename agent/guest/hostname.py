@@ -49,7 +49,6 @@ def write_hostname(root: str, name: str) -> bool:
     content = f"{name}\n".encode()
     if files.read(root, _HOSTNAME) == content:
         return False
-    files.make_directories(root, "/etc")
     files.replace(root, _HOSTNAME, content)
     return True
 
@@ -63,7 +62,6 @@ def write_hosts(root: str, name: str, old_name: str = "") -> bool:
     after = hosts_with(before if before is not None else _NEW_HOSTS.encode(), name, old_name)
     if after == before:
         return False
-    files.make_directories(root, "/etc")
     files.replace(root, _HOSTS, after)
     return True
 
@@ -75,13 +73,11 @@ def hosts_with(content: bytes, name: str, old_name: str) -> bytes:
     words = [line.partition("#")[0].split() for line in lines]
     if any(entry and _is_loopback(entry[0]) and name in entry[1:] for entry in words):
         return content
-    own = [at for at, entry in enumerate(words) if entry and entry[0] == _OWN_ADDRESS]
-    for at in own:
-        if old_name and old_name in words[at][1:]:
-            kept = [word for word in words[at][1:] if word not in _names(old_name)]
-            comment = lines[at].partition("#")[1:]
-            lines[at] = "\t".join([_OWN_ADDRESS, " ".join([*names, *kept])]) + (" " + "".join(comment) if comment[0] else "")
-            break
+    at = next((at for at, entry in enumerate(words) if old_name and entry[:1] == [_OWN_ADDRESS] and old_name in entry[1:]), None)
+    if at is not None:
+        kept = [word for word in words[at][1:] if word not in _names(old_name)]
+        _, mark, comment = lines[at].partition("#")
+        lines[at] = f"{_OWN_ADDRESS}\t{' '.join([*names, *kept])}" + (f" #{comment}" if mark else "")
     else:
         end = len(lines) - 1 if lines[-1] == "" else len(lines)
         lines.insert(end, f"{_OWN_ADDRESS}\t{' '.join(names)}")

@@ -17,7 +17,6 @@ def is_provisioned(root: str, vm_ids: "tuple[str, ...]") -> bool:
 
 def mark_provisioned(root: str, vm_id: str, note: str) -> None:
     """Remember that the VM `vm_id` is done; `note` is a line for people. Raises GuestError."""
-    files.make_directories(root, DIRECTORY)
     files.replace(root, _marker(vm_id), f"{strftime('%Y-%m-%dT%H:%M:%SZ', gmtime())} {note}\n".encode())
 
 

@@ -97,20 +97,18 @@ def _decode(text: str) -> object:
 
 
 def _get(parent: "dict[str, object]", key: str, prefix: str, kinds: "type | tuple[type, ...]") -> object:
-    """The value of `key`, or None if it is absent or null; raises MetadataError if it is not of `kinds`."""
+    """The value of `key`, or None if IMDS says nothing (absent, null, empty text); raises MetadataError if it is not of `kinds`."""
     value = parent.get(key)
-    if value is not None and not isinstance(value, kinds):
+    if value is None or value == "":
+        return None
+    if not isinstance(value, kinds):
         raise MetadataError(f"invalid IMDS metadata for key={prefix}{key}: {_kind(value)}")
     return value
 
 
 def _object(parent: "dict[str, object]", key: str, prefix: str) -> "dict[str, object]":
-    value = _get(parent, key, prefix, (dict, str))
-    if isinstance(value, dict):
-        return value
-    if value:
-        raise MetadataError(f"invalid IMDS metadata for key={prefix}{key}: {_kind(value)}")
-    return {}
+    value = _get(parent, key, prefix, dict)
+    return value if isinstance(value, dict) else {}
 
 
 def _text(parent: "dict[str, object]", key: str, prefix: str) -> str:
@@ -130,9 +128,7 @@ def _truth(parent: "dict[str, object]", key: str, prefix: str) -> "bool | None":
 
 
 def _keys(compute: "dict[str, object]") -> list[PublicKey]:
-    value = _get(compute, "publicKeys", "compute.", (list, str))
-    if isinstance(value, str) and value:
-        raise MetadataError(f"invalid IMDS metadata for key=compute.publicKeys: {_kind(value)}")
+    value = _get(compute, "publicKeys", "compute.", list)
     keys = []
     for entry in value if isinstance(value, list) else ():
         if not isinstance(entry, dict):

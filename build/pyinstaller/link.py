@@ -11,9 +11,9 @@ from typing import Any
 from build import frozen
 
 
-def excluded(top: pathlib.Path) -> list[str]:
+def excluded() -> list[str]:
     """What Analysis need not look into: every module of the standard library that may not be in the file. Saves most of its time."""
-    return sorted(set(sys.stdlib_module_names) - _allowed(top) - {"agent"})
+    return sorted(set(sys.stdlib_module_names) - _allowed() - {"agent"})
 
 
 def modules(analysis: Any, top: pathlib.Path) -> dict[str, pathlib.Path]:
@@ -22,7 +22,7 @@ def modules(analysis: Any, top: pathlib.Path) -> dict[str, pathlib.Path]:
     Raises SystemExit with one line if a module of ours imports what is not in the allow-lists, which Analysis would pass over in silence.
     """
     library = pathlib.Path(os.environ["AZREADY_LIBRARY"])
-    allowed = _allowed(top)
+    allowed = _allowed()
     # PyInstaller adds every codec; text is UTF-8 here.
     wanted = {name for name, _, _ in analysis.pure if not name.startswith("encodings.")} | set(frozen.RUNTIME)
     found = {}
@@ -37,8 +37,8 @@ def modules(analysis: Any, top: pathlib.Path) -> dict[str, pathlib.Path]:
     return found
 
 
-def _allowed(top: pathlib.Path) -> set[str]:
-    return {name for file in ("allowed-modules", "allowed-builtins") for name in (top / "build" / file).read_text().split()}
+def _allowed() -> set[str]:
+    return frozen.allowed("allowed-modules") | frozen.allowed("allowed-builtins")
 
 
 def _check_imports(source: pathlib.Path, allowed: set[str]) -> None:

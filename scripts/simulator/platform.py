@@ -23,7 +23,7 @@ _MAX_DESCRIPTION = 4096  # bytes
 
 @dataclasses.dataclass(frozen=True)
 class Request:
-    """What arrived: `headers` with lower-case names, repeated ones joined by a comma; `peer` and `local` are IP addresses."""
+    """What arrived: `headers` with lower-case names, repeated ones joined by a comma; `peer` is an IP address."""
 
     method: str
     target: str
@@ -31,7 +31,6 @@ class Request:
     headers: dict[str, str]
     body: bytes
     peer: str = ""
-    local: str = ""
 
 
 @dataclasses.dataclass

@@ -35,7 +35,6 @@ class Exchange:
     problems: tuple[str, ...]
     report: str
     description: str
-    body: bytes
 
 
 class Simulator:
@@ -137,7 +136,7 @@ class Simulator:
             scripted = next(self._scripts[endpoint], Answer())
             if endpoint == "goalstate":
                 self._goal_states += 1
-                if self._goal_states == self.scenario.vm.moves_after + 1 > 1:
+                if 0 < self.scenario.vm.moves_after < self._goal_states:
                     self._vm = _moved(self.scenario.vm)
             vm = self._vm
         reply = platform.answer(service, request, vm)
@@ -146,7 +145,7 @@ class Simulator:
         status = (scripted.status or reply.status) if arrives else 0
         accepted = reply.report if 200 <= status < 300 and not reply.problems else ""
         exchange = Exchange(
-            received - self._started, received, service, request, note or reply.note, status, tuple(reply.problems), accepted, reply.description, request.body
+            received - self._started, received, service, request, note or reply.note, status, tuple(reply.problems), accepted, reply.description
         )
         self._record(exchange)
         keep = "close" not in request.headers.get("connection", "").lower() and not scripted.close
@@ -215,7 +214,7 @@ def _read(stream: io.BufferedReader, connection: socket.socket) -> platform.Requ
     length = headers.get("content-length", "0")
     body = stream.read(min(int(length), _MAX_REQUEST)) if length.isdigit() else b""
     method, target, version = [*words, "", "", ""][:3]
-    return platform.Request(method, target, version, headers, body, connection.getpeername()[0], connection.getsockname()[0])
+    return platform.Request(method, target, version, headers, body, connection.getpeername()[0])
 
 
 def _response(scripted: Answer, reply: platform.Reply, vm: VM) -> tuple[bytes, str]:
@@ -240,9 +239,8 @@ def _response(scripted: Answer, reply: platform.Reply, vm: VM) -> tuple[bytes, s
     changed = [
         f"{field.name} {getattr(scripted, field.name)!r}"
         for field in dataclasses.fields(scripted)
-        if getattr(scripted, field.name) != getattr(Answer(), field.name)
+        if field.name != "times" and getattr(scripted, field.name) != getattr(Answer(), field.name)
     ]
-    changed = [text for text in changed if not text.startswith("times")]
     return data, "scenario: " + ", ".join(text[:60] for text in changed)
 
 

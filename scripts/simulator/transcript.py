@@ -33,7 +33,7 @@ class Transcript:
                 "method": exchange.request.method,
                 "target": exchange.request.target,
                 "headers": exchange.request.headers,
-                "body": exchange.body.decode("utf-8", "backslashreplace"),
+                "body": exchange.request.body.decode("utf-8", "backslashreplace"),
                 "status": exchange.status or None,
                 "answer": exchange.sent,
                 "report": exchange.report or None,
@@ -50,8 +50,8 @@ class Transcript:
             line += f"\n{'':13}{self._paint('!! ' + problem, '31')}"
         if exchange.report:
             line += f"\n{'':13}{self._paint('accepted: ' + exchange.report, '1;32')}"
-        if exchange.body:
-            line += "\n" + textwrap.indent(_pretty(exchange.body), " " * 16)
+        if exchange.request.body:
+            line += "\n" + textwrap.indent(_pretty(exchange.request.body), " " * 16)
         return line
 
     def _paint(self, text: str, code: str) -> str:
