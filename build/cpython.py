@@ -30,6 +30,8 @@ CFLAGS = (
     "-Wno-date-time",
 )
 LDFLAGS = ("-static", "-Wl,--gc-sections", "-s", "-Wl,-z,stack-size=0x800000")  # musl's own default is 128 KB a thread
+# What of the library's folder is linked into the file, in the order of the linker's needs.
+ARCHIVES = ("libpython3.13.a", "Modules/expat/libexpat.a", "Modules/_hacl/libHacl_Hash_SHA2.a")
 _CONFIGURE = ("--without-ensurepip", "--disable-test-modules", "--without-doc-strings")
 # Answers that configure could only get by running a program for the other machine. Without the first, strings are hashed by the weak FNV instead of SipHash.
 _CROSS_ANSWERS = {"ac_cv_aligned_required": "no", "ac_cv_buggy_getaddrinfo": "no", "ac_cv_file__dev_ptmx": "yes", "ac_cv_file__dev_ptc": "no"}
@@ -82,7 +84,7 @@ def interpreter(cpython: CPython) -> pathlib.Path:
 
 
 def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathlib.Path:
-    """The folder of the static library for `machine`: libpython3.13.a, Modules/expat/libexpat.a and pyconfig.h."""
+    """The folder of the static library for `machine`: pyconfig.h and the archives of ARCHIVES."""
     target = toolchain.ZIG_TARGETS[machine]
     tools = zig_tools(target)
 
@@ -106,9 +108,9 @@ def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathli
         cross = [f"--host={target}", f"--build={platform.machine()}-linux-gnu", f"--with-build-python={host_python}"]
         log = place / "log"
         run([configure, *cross, "--disable-shared", "--prefix=/usr", "--without-mimalloc", *_CONFIGURE], cwd=place, log=log, env=environment)
-        run(["make", f"-j{os.cpu_count()}", "libpython3.13.a", "Modules/expat/libexpat.a"], cwd=place, log=log, env=environment)
+        run(["make", f"-j{os.cpu_count()}", *ARCHIVES], cwd=place, log=log, env=environment)
 
-    recipe = [inspect.getsource(library), target, *toolchain.pins()["tools"]["ziglang"], *CFLAGS, *_CONFIGURE, *_CROSS_ANSWERS]
+    recipe = [inspect.getsource(library), target, *ARCHIVES, *toolchain.pins()["tools"]["ziglang"], *CFLAGS, *_CONFIGURE, *_CROSS_ANSWERS]
     inputs = key(*recipe, cpython.archive, BUILTIN_MODULES)
     return made(f"cpython-{machine}", inputs, build, hint="about 3 minutes")
 

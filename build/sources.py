@@ -18,8 +18,6 @@ from typing import Any
 from build import toolchain
 from build.cache import BuildError, console, key, made, run
 
-UPSTREAM = "https://www.python.org/ftp/python/{version}/Python-{version}.tar.xz"
-
 
 class CPython:
     """One pinned CPython: `version`, and `archive`, the place of its checked .tar.xz."""
@@ -32,7 +30,7 @@ class CPython:
     def unpacked(self) -> pathlib.Path:
         """The source tree; looked up once, because that hashes the archive."""
         if self._tree is None:
-            place = made(f"cpython-{self.version}-source", key(self.archive), lambda place: _unpack(self.archive, place))
+            place = made(f"cpython-{self.version}-source", key(self.archive), lambda place: unpack(self.archive, place))
             self._tree = place / f"Python-{self.version}"
         return self._tree
 
@@ -41,16 +39,31 @@ def cpython() -> CPython:
     """The first pinned CPython that can be had. Raises BuildError, naming every way that was tried."""
     failures: list[str] = []
     for pin in toolchain.pins()["cpython"]:
-        for way in (_from_folder, _from_cache, _from_upstream, _from_distribution):
-            try:
-                archive = _checked(way(pin), pin["sha256"])
-            except (OSError, BuildError, subprocess.SubprocessError) as error:
-                failures.append(f"  {pin['version']} {way.__doc__}: {error}")
-                continue
+        archive = _fetched(pin, failures)
+        if archive:
             if "warning" in pin:
                 console.print(f"  [yellow]warning:[/yellow] {pin['warning']}")
             return CPython(pin["version"], archive)
     raise BuildError("no source of CPython could be fetched; put Python-3.13.15.tar.xz into a folder and name it in AZREADY_SOURCES\n" + "\n".join(failures))
+
+
+def busybox() -> pathlib.Path:
+    """The archive of the pinned busybox. Raises BuildError, naming every way that was tried."""
+    failures: list[str] = []
+    archive = _fetched(toolchain.pins()["busybox"], failures)
+    if archive is None:
+        raise BuildError("the source of busybox could not be fetched\n" + "\n".join(failures))
+    return archive
+
+
+def _fetched(pin: dict[str, Any], failures: list[str]) -> pathlib.Path | None:
+    """The checked archive of a pin; None if no way leads to it, and each failure is in `failures`."""
+    for way in (_from_folder, _from_cache, _from_upstream, _from_distribution):
+        try:
+            return _checked(way(pin), pin["sha256"])
+        except (OSError, BuildError, subprocess.SubprocessError) as error:
+            failures.append(f"  {pin['version']} {way.__doc__}: {error}")
+    return None
 
 
 def bootloader() -> pathlib.Path:
@@ -66,7 +79,7 @@ def bootloader() -> pathlib.Path:
             env={**os.environ, "PYI_PLATFORM": "Darwin-64bit"},
         )
         archive = _checked(place / f"pyinstaller-{pin['version']}.tar.gz", pin["sha256"])
-        _unpack(archive, place)
+        unpack(archive, place)
 
     return made("bootloader-source", pin["sha256"][:16], fetch) / f"pyinstaller-{pin['version']}" / "bootloader"
 
@@ -78,7 +91,8 @@ def _checked(path: pathlib.Path, sha256: str) -> pathlib.Path:
     return path
 
 
-def _unpack(path: pathlib.Path, place: pathlib.Path) -> None:
+def unpack(path: pathlib.Path, place: pathlib.Path) -> None:
+    """Unpack an archive that was checked into a folder."""
     with tarfile.open(path) as archive:
         # Python 3.11.0 to 3.11.3 know no filters; what is unpacked here was checked by its hash.
         if hasattr(tarfile, "data_filter"):
@@ -89,7 +103,7 @@ def _unpack(path: pathlib.Path, place: pathlib.Path) -> None:
 def _kept(pin: dict[str, Any]) -> pathlib.Path:
     place = toolchain.cache_folder() / "downloads"
     place.mkdir(parents=True, exist_ok=True)
-    return place / f"Python-{pin['version']}.tar.xz"
+    return place / str(pin["url"]).rpartition("/")[2]
 
 
 def _from_folder(pin: dict[str, Any]) -> pathlib.Path:
@@ -106,10 +120,9 @@ def _from_cache(pin: dict[str, Any]) -> pathlib.Path:
 
 
 def _from_upstream(pin: dict[str, Any]) -> pathlib.Path:
-    """from python.org"""
-    url = UPSTREAM.format(version=pin["version"])
-    console.print(f"  fetching {url}")
-    with tempfile.NamedTemporaryFile(dir=_kept(pin).parent) as file, urllib.request.urlopen(url, timeout=20) as answer:
+    """from the project's own page"""
+    console.print(f"  fetching {pin['url']}")
+    with tempfile.NamedTemporaryFile(dir=_kept(pin).parent) as file, urllib.request.urlopen(pin["url"], timeout=20) as answer:
         shutil.copyfileobj(answer, file)
         file.flush()
         return _keep(pathlib.Path(file.name), pin)
@@ -143,11 +156,11 @@ def _from_distribution(pin: dict[str, Any]) -> pathlib.Path:
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
         _output(["apt-get", *options, "update"])
         known = [line.split("|")[1].strip() for line in _output(["apt-cache", *options, "madison", package]).splitlines()]
-        version = next((version for version in known if version.partition("-")[0] == pin["version"]), None)
+        version = next((version for version in known if version.rpartition(":")[2].partition("-")[0] == pin["version"]), None)
         if version is None:
             raise BuildError(f"{suite} has {', '.join(known) or 'no version'} of it")
         _output(["apt-get", *options, "source", "--download-only", "--only-source", f"{package}={version}"], cwd=scratch)
-        return _keep(pathlib.Path(scratch, f"{package}_{pin['version']}.orig.tar.xz"), pin)
+        return _keep(pathlib.Path(scratch, f"{package}_{pin['version']}.orig{_kept(pin).name.rpartition(pin['version'])[2]}"), pin)
 
 
 def _keep(fetched: pathlib.Path, pin: dict[str, Any]) -> pathlib.Path:

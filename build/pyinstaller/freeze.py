@@ -57,6 +57,7 @@ def _assemble(cpython: sources.CPython, machine: str, output: pathlib.Path, part
         "AZREADY_WORK": str(work),
         "AZREADY_LIBRARY": str(cpython.unpacked() / "Lib"),
         "AZREADY_CPYTHON": str(parts["library"]),
+        "AZREADY_ARCHIVES": " ".join(cpython_build.ARCHIVES),
         "AZREADY_BOOTLOADER": str(parts["objects"]),
         "AZREADY_CC": str(cpython_build.zig_tools(toolchain.ZIG_TARGETS[machine]) / "cc"),
         "AZREADY_CFLAGS": " ".join(cpython_build.CFLAGS),

@@ -65,6 +65,6 @@ def link(found: dict[str, pathlib.Path], work: pathlib.Path) -> pathlib.Path:
     include = [f"-I{os.environ['AZREADY_LIBRARY']}/../Include", f"-I{cpython}"]
     subprocess.run([cc, *os.environ["AZREADY_CFLAGS"].split(), *include, "-c", str(table), "-o", str(work / "frozen.o")], check=True)
     # The table stands before libpython, whose own tables are then not linked in at all.
-    inputs = [work / "frozen.o", *sorted(objects.glob("*.o")), cpython / "libpython3.13.a", cpython / "Modules/expat/libexpat.a"]
+    inputs = [work / "frozen.o", *sorted(objects.glob("*.o")), *(cpython / name for name in os.environ["AZREADY_ARCHIVES"].split())]
     subprocess.run([cc, *os.environ["AZREADY_LDFLAGS"].split(), "-o", str(runtime), *map(str, inputs), "-lm"], check=True)
     return runtime

@@ -18,8 +18,8 @@ def pin(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, ob
     """A pinned source of the test's own, an empty cache, and no way out to the network."""
     monkeypatch.setenv("AZREADY_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("AZREADY_SOURCES", raising=False)
-    monkeypatch.setattr(sources, "UPSTREAM", "http://127.0.0.1:9/{version}")
-    pin: dict[str, object] = {"version": "3.13.99", "sha256": hashlib.sha256(b"archive").hexdigest(), "debian": ["none", "none"]}
+    url = "http://127.0.0.1:9/Python-3.13.99.tar.xz"
+    pin: dict[str, object] = {"version": "3.13.99", "url": url, "sha256": hashlib.sha256(b"archive").hexdigest(), "debian": ["none", "none"]}
     monkeypatch.setattr(toolchain, "pins", lambda: {"cpython": [pin]})
     monkeypatch.setattr("shutil.which", lambda _: None)
     return pin
@@ -27,7 +27,7 @@ def pin(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, ob
 
 def test_every_pin_has_a_hash() -> None:
     pins = toolchain.pins()
-    for entry in [*pins["cpython"], pins["pyinstaller"]]:
+    for entry in [*pins["cpython"], pins["pyinstaller"], pins["busybox"]]:
         assert len(entry["sha256"]) == 64
     for group in ("tools", "freezer"):
         for _, *digests in pins[group].values():
@@ -43,11 +43,11 @@ def test_a_folder_of_sources_comes_first(pin: dict[str, object], tmp_path: pathl
 
 
 def test_upstream_is_fetched_checked_and_kept(pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "3.13.99").write_bytes(b"archive")
+    (tmp_path / "Python-3.13.99.tar.xz").write_bytes(b"archive")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(sources, "UPSTREAM", f"http://127.0.0.1:{server.server_port}/{{version}}")
+        pin["url"] = f"http://127.0.0.1:{server.server_port}/Python-3.13.99.tar.xz"
         kept = sources.cpython().archive
         server.shutdown()
     assert kept == tmp_path / "cache/downloads/Python-3.13.99.tar.xz"
@@ -60,7 +60,13 @@ def test_wrong_bytes_are_never_used_and_every_way_is_named(pin: dict[str, object
     with pytest.raises(cache.BuildError) as caught:
         sources.cpython()
     text = str(caught.value)
-    for words in ("has sha256", "from an earlier download", "from python.org", "from the distribution's source package: this is no Debian", "AZREADY_SOURCES"):
+    for words in (
+        "has sha256",
+        "from an earlier download",
+        "from the project's own page",
+        "from the distribution's source package: this is no Debian",
+        "AZREADY_SOURCES",
+    ):
         assert words in text
 
 
