@@ -2,7 +2,8 @@
 
 import pytest
 
-from agent.protocol.goalstate import MAX_SIZE, GoalStateError, NoRoleInstance, parse
+from agent.protocol.goalstate import GoalStateError, NoRoleInstance, parse
+from agent.protocol.xml import MAX_SIZE
 from scripts.simulator.platform import document
 from scripts.simulator.scenario import VM
 

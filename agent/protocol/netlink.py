@@ -1,0 +1,133 @@
+"""rtnetlink dumps: requests out, links, addresses and routes in (rtnetlink(7), netlink(7); struct layouts of linux/rtnetlink.h and linux/if_link.h)."""
+
+import sys
+
+from agent.errors import ProtocolError
+
+LINKS, ADDRESSES, ROUTES = 18, 22, 26  # RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE
+MAX_DUMP = 4 * 1024 * 1024  # bytes
+
+_HEADER = 16  # bytes of struct nlmsghdr
+_FIXED = {LINKS: 16, ADDRESSES: 8, ROUTES: 12}  # bytes behind it: ifinfomsg, ifaddrmsg, rtmsg
+_ANSWER = {16: LINKS, 20: ADDRESSES, 24: ROUTES}  # RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE
+_REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_ERROR, _DONE = 2, 3
+_UP, _RUNNING = 1, 64  # IFF_UP, IFF_RUNNING
+_MAC, _NAME = 1, 3  # IFLA_ADDRESS, IFLA_IFNAME
+_ADDRESS, _LOCAL = 1, 2  # IFA_ADDRESS, IFA_LOCAL
+_DESTINATION, _DEVICE, _GATEWAY, _TABLE = 1, 4, 5, 15  # RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE
+_MAIN_TABLE, _UNICAST = 254, 1  # RT_TABLE_MAIN, RTN_UNICAST
+
+
+class NetlinkError(ProtocolError):
+    """The kernel answered with an error or something else than a dump."""
+
+
+class Link:
+    """A network interface: `index`, `name`, `mac` (bytes), `up` (switched on) and `running` (has a carrier)."""
+
+    __slots__ = ("index", "mac", "name", "running", "up")
+
+    def __init__(self, index: int, name: str, mac: bytes, *, up: bool, running: bool) -> None:
+        self.index = index
+        self.name = name
+        self.mac = mac
+        self.up = up
+        self.running = running
+
+
+class Address:
+    """An address of the link `index`: `packed` (4 or 16 bytes) and the length of its prefix in bits."""
+
+    __slots__ = ("index", "packed", "prefix")
+
+    def __init__(self, index: int, packed: bytes, prefix: int) -> None:
+        self.index = index
+        self.packed = packed
+        self.prefix = prefix
+
+
+class Route:
+    """A unicast route of the main table: `destination` (4 or 16 bytes, b"" for the default one), `prefix`, `gateway` (b"" without), `index` of the link."""
+
+    __slots__ = ("destination", "gateway", "index", "prefix")
+
+    def __init__(self, destination: bytes, prefix: int, gateway: bytes, index: int) -> None:
+        self.destination = destination
+        self.prefix = prefix
+        self.gateway = gateway
+        self.index = index
+
+
+def request(kind: int) -> bytes:
+    """The message that asks for all LINKS, ADDRESSES or ROUTES, of every address family."""
+    length = _HEADER + _FIXED[kind]
+    return _u(length, 4) + _u(kind, 2) + _u(_REQUEST_DUMP, 2) + _u(1, 4) + bytes(4) + bytes(_FIXED[kind])
+
+
+def parse(data: bytes) -> "tuple[list[Link | Address | Route], bool]":
+    """(what the messages in one datagram say, whether the dump is complete). Raises NetlinkError."""
+    found: "list[Link | Address | Route]" = []
+    while data:
+        length, kind = _number(data, 0, 4), _number(data, 4, 2)
+        if not _HEADER <= length <= len(data):
+            raise NetlinkError(f"a netlink message says it has {length} bytes, and {len(data)} are there")
+        if kind == _DONE:
+            return found, True
+        if kind == _ERROR:
+            raise NetlinkError(f"the kernel refused a netlink request with error {2**32 - _number(data, _HEADER, 4)}")
+        asked = _ANSWER.get(kind)
+        if asked is not None:
+            body = data[_HEADER:length]
+            value = _READERS[asked](body, _attributes(body[_FIXED[asked] :]))
+            if value is not None:
+                found.append(value)
+        data = data[(length + 3) // 4 * 4 :]
+    return found, False
+
+
+def _link(body: bytes, attributes: "dict[int, bytes]") -> Link:
+    flags = _number(body, 8, 4)
+    name = attributes.get(_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
+    return Link(_number(body, 4, 4), name, attributes.get(_MAC, b""), up=bool(flags & _UP), running=bool(flags & _RUNNING))
+
+
+def _address(body: bytes, attributes: "dict[int, bytes]") -> "Address | None":
+    packed = attributes.get(_LOCAL) or attributes.get(_ADDRESS, b"")
+    return Address(_number(body, 4, 4), packed, body[1]) if len(packed) in (4, 16) else None
+
+
+def _route(body: bytes, attributes: "dict[int, bytes]") -> "Route | None":
+    table = _number(attributes[_TABLE], 0, 4) if _TABLE in attributes else _number(body, 4, 1)
+    if table != _MAIN_TABLE or _number(body, 7, 1) != _UNICAST:
+        return None
+    destination, gateway = attributes.get(_DESTINATION, b""), attributes.get(_GATEWAY, b"")
+    if len(destination) not in (0, 4, 16) or len(gateway) not in (0, 4, 16):
+        return None
+    index = _number(attributes[_DEVICE], 0, 4) if _DEVICE in attributes else 0
+    return Route(destination, body[1], gateway, index)
+
+
+_READERS = {LINKS: _link, ADDRESSES: _address, ROUTES: _route}
+
+
+def _attributes(data: bytes) -> "dict[int, bytes]":
+    """struct rtattr after struct rtattr, each padded to 4 bytes."""
+    attributes: dict[int, bytes] = {}
+    while len(data) >= 4:
+        length, kind = _number(data, 0, 2), _number(data, 2, 2)
+        if not 4 <= length <= len(data):
+            raise NetlinkError(f"a netlink attribute says it has {length} bytes, and {len(data)} are there")
+        attributes[kind] = data[4:length]
+        data = data[(length + 3) // 4 * 4 :]
+    return attributes
+
+
+def _number(data: bytes, at: int, size: int) -> int:
+    if at + size > len(data):
+        raise NetlinkError(f"a netlink message ends before its field at byte {at}")
+    return int.from_bytes(data[at : at + size], sys.byteorder)
+
+
+def _u(value: int, size: int) -> bytes:
+    return value.to_bytes(size, sys.byteorder)
