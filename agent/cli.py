@@ -7,41 +7,52 @@ import posix
 import sys
 
 from agent import __version__
-from agent.errors import EXIT_DONE, EXIT_FAILED, AzreadyError, UsageError, reason
+from agent.errors import EXIT_DONE, EXIT_FAILED, AzreadyError, PrivilegeError, UsageError, reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.azure.http import Endpoint
+    from agent.config import Config
     from agent.log import Log
+    from agent.provision import Job
 
 DEFAULT_DEADLINE = 1200.0  # seconds: the platform itself gives up after about 40 minutes
+CHECK_DEADLINE = 10.0  # seconds
 DEFAULT_EXECUTABLE = "/usr/local/bin/azready"
 
 # option -> (value, help); a value of "" makes it a switch
 _OPTIONS = {
     "--root": ("DIR", "work on the system below DIR instead of /"),
+    "--config": ("FILE", "take the settings from FILE instead of /etc/azready.toml"),
     "--wireserver": ("URL", "address of the wireserver (http://168.63.129.16)"),
     "--imds": ("URL", "address of the metadata service (http://169.254.169.254)"),
-    "--deadline": ("SECONDS", f"time for all of it ({DEFAULT_DEADLINE:.0f})"),
+    "--deadline": ("SECONDS", f"time for all of it ({DEFAULT_DEADLINE:.0f}; check: {CHECK_DEADLINE:.0f})"),
     "--force": ("", "provision even if this does not look like Azure"),
-    "--dry-run": ("", "ask, say what would be done, change and report nothing"),
+    "--dry-run": ("", "say what would be done, change and report nothing"),
+    "--json": ("", "answer in JSON"),
+    "--user": ("NAME", "remove this user, too, with home and mail"),
+    "--yes": ("", "do not ask"),
     "--verbose": ("", "say every attempt with its code and time"),
-    "--exec": ("PATH", f"the file that the unit runs ({DEFAULT_EXECUTABLE})"),
+    "--exec": ("PATH", f"where the file is, or goes ({DEFAULT_EXECUTABLE})"),
 }
 _TALKS = ("--wireserver", "--deadline", "--verbose")
 # command -> (arguments, help, options)
 _COMMANDS = {
-    "provision": ("", "do all of a first boot, then report Ready", ("--root", "--imds", "--force", "--dry-run", *_TALKS)),
+    "provision": ("", "do all of a first boot, then report Ready", ("--root", "--config", "--imds", "--force", "--dry-run", *_TALKS)),
+    "check": ("", "say what stands between this machine and Ready", ("--root", "--config", "--imds", "--force", "--json", *_TALKS)),
     "report ready": ("", "report Ready to the platform", _TALKS),
     "report provisioning": ("", "report that provisioning is under way", _TALKS),
     "report failed": ("REASON", "report that provisioning failed, and why", _TALKS),
     "unit": ("", "print the systemd unit", ("--exec",)),
+    "install": ("", "put this file and its unit into an image", ("--root", "--exec", "--dry-run")),
+    "uninstall": ("", "take them out again", ("--root", "--exec", "--dry-run")),
+    "generalize": ("", "make this machine an image again, for capture", ("--root", "--config", "--user", "--dry-run", "--yes")),
 }
 _EXIT_CODES = """\
 exit codes:
   0  done, or nothing to do
-  1  provisioning failed and was reported
-  2  the command line is wrong
+  1  provisioning failed and was reported; check: it would not work
+  2  the command line or the configuration is wrong
   3  the wireserver could not be reached in time
   4  the platform answered something that cannot be understood, or refused
   5  missing privilege
@@ -78,11 +89,9 @@ def _run(arguments: list[str], log: "Log") -> int:
     if "--help" in rest:
         return _print(_help())
     positional, options = _parse(command, rest)
-    if command == "unit":
-        return _unit(options)
-    if command == "provision":
-        return _provision(options, log)
-    return _report(command, positional, options, log)
+    if command.startswith("report"):
+        return _report(command, positional, options, log)
+    return _ACTIONS[command](options, log)
 
 
 def _command(arguments: list[str]) -> tuple[str, list[str]]:
@@ -129,9 +138,9 @@ def _parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
 
 def _report(command: str, positional: list[str], options: dict[str, str], log: "Log") -> int:
     from agent.azure.retry import Deadline
-    from agent.azure.wireserver import Wireserver
+    from agent.azure.wireserver import DEFAULT_URL, Wireserver
 
-    wireserver = Wireserver(_wireserver(options), Deadline(_seconds(options)), log)
+    wireserver = Wireserver(_endpoint(options, "--wireserver", DEFAULT_URL), Deadline(_seconds(options)), log)
     if command == "report ready":
         reported, goal_state = "Ready", wireserver.report_ready()
     elif command == "report provisioning":
@@ -143,52 +152,147 @@ def _report(command: str, positional: list[str], options: dict[str, str], log: "
 
 
 def _provision(options: dict[str, str], log: "Log") -> int:
-    from agent.azure.http import Endpoint
-    from agent.azure.imds import DEFAULT_URL
-    from agent.azure.retry import Deadline
-    from agent.provision import Job, provision
+    from agent import provision
+    from agent.config import load
 
-    job = Job(
-        _root(options),
-        _wireserver(options),
-        Endpoint(options.get("--imds", DEFAULT_URL)),
-        Deadline(_seconds(options)),
+    root = _root(options)
+    try:
+        config = load(root, options.get("--config", ""))
+    except AzreadyError as error:
+        if "--config" not in options and "--dry-run" not in options:
+            _report_configuration(_job(root, options, None, log), error)
+        raise
+    provision.provision(_job(root, options, config, log))
+    return EXIT_DONE
+
+
+def _report_configuration(job: "Job", error: AzreadyError) -> None:
+    """At a first boot nobody reads this machine's log: that its configuration cannot be used is told to the platform, as any other failure."""
+    from agent import provision
+
+    try:
+        if provision.is_wanted(job):
+            provision.report_failure(job, str(error))
+    except AzreadyError as second:
+        job.log.error(str(second))
+
+
+def _check(options: dict[str, str], log: "Log") -> int:
+    from agent.check import check
+    from agent.config import load
+    from agent.log import Quiet
+
+    root = _root(options)
+    config = load(root, options.get("--config", ""))
+    findings = check(_job(root, {"--deadline": str(CHECK_DEADLINE), **options}, config, log if "--verbose" in options else Quiet()))
+    _print(findings.as_json() if "--json" in options else findings.as_text())
+    return EXIT_DONE if findings.good else EXIT_FAILED
+
+
+def _job(root: str, options: dict[str, str], config: "Config | None", log: "Log") -> "Job":
+    """The work as command line and configuration describe it; the command line counts. Raises UsageError."""
+    from agent.azure.retry import Deadline
+    from agent.config import Config
+    from agent.provision import Job
+
+    config = config or Config()
+    return Job(
+        root,
+        _endpoint(options, "--wireserver", config.wireserver),
+        _endpoint(options, "--imds", config.imds),
+        Deadline(_seconds(options, config.deadline)),
+        config,
         log,
         force="--force" in options,
         dry_run="--dry-run" in options,
     )
-    provision(job)
+
+
+def _unit(options: dict[str, str], _: "Log") -> int:
+    from agent.init import systemd
+
+    return _print(systemd.unit(_executable(options)))
+
+
+def _install(options: dict[str, str], log: "Log") -> int:
+    from agent import image
+
+    image.install(_root(options, changes=True), _executable(options), log, dry_run="--dry-run" in options)
     return EXIT_DONE
 
 
-def _unit(options: dict[str, str]) -> int:
-    from agent.init import systemd
+def _uninstall(options: dict[str, str], log: "Log") -> int:
+    from agent import image
 
+    image.uninstall(_root(options, changes=True), _executable(options), log, dry_run="--dry-run" in options)
+    return EXIT_DONE
+
+
+def _generalize(options: dict[str, str], log: "Log") -> int:
+    from agent.config import load
+    from agent.image import Generalization
+
+    root = _root(options, changes=True)
+    actions = Generalization(root, load(root, options.get("--config", "")).state_directory, options.get("--user", "")).actions
+    _print("".join(f"{'would ' * ('--dry-run' in options)}{text}\n" for text, _ in actions) or "nothing is left to do\n")
+    if "--dry-run" in options or not actions:
+        return EXIT_DONE
+    if "--yes" not in options and not _agreed(f"make the system below {root} an image, as listed?"):
+        raise UsageError("nothing was changed: generalize asks first, or takes --yes")
+    for text, action in actions:
+        action()
+        log.debug(text)
+    log.info(f"done, {len(actions)} changes: shut this machine down and capture it")
+    return EXIT_DONE
+
+
+def _agreed(question: str) -> bool:
+    """Ask on the terminal; without one the answer is no."""
+    if not posix.isatty(0):
+        return False
+    _print(f"{question} [y/N] ")
+    return posix.read(0, 100).strip().lower() in (b"y", b"yes")
+
+
+_ACTIONS = {
+    "provision": _provision,
+    "check": _check,
+    "unit": _unit,
+    "install": _install,
+    "uninstall": _uninstall,
+    "generalize": _generalize,
+}
+
+
+def _executable(options: dict[str, str]) -> str:
     executable = options.get("--exec", DEFAULT_EXECUTABLE)
     if not executable.startswith("/") or not executable.isprintable() or set(executable) & set(" \"'\\%$;"):
         raise UsageError(f"--exec {executable!r} cannot stand in a unit: give an absolute path without spaces, quotes, %, $ and \\")
-    return _print(systemd.unit(executable))
+    return executable
 
 
-def _wireserver(options: dict[str, str]) -> "Endpoint":
+def _endpoint(options: dict[str, str], option: str, default: str) -> "Endpoint":
     from agent.azure.http import Endpoint
-    from agent.azure.wireserver import DEFAULT_URL
 
-    return Endpoint(options.get("--wireserver", DEFAULT_URL))
+    return Endpoint(options.get(option, default))
 
 
-def _root(options: dict[str, str]) -> str:
+def _root(options: dict[str, str], *, changes: bool = False) -> str:
+    """The absolute path of --root. `changes` says that the command changes files there, which on this machine itself takes root. Raises UsageError."""
     given = options.get("--root", "/")
     root = given if given.startswith("/") else f"{posix.getcwd()}/{given}"
     try:
         posix.close(posix.open(root, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC))
     except OSError as error:
         raise UsageError(f"--root {given!r} cannot be used: {reason(error)}") from None
-    return "/" + root.strip("/")
+    root = "/" + root.strip("/")
+    if changes and root == "/" and posix.geteuid() != 0 and "--dry-run" not in options:
+        raise PrivilegeError("this changes the machine and needs root: run it as root, or name another tree with --root DIR")
+    return root
 
 
-def _seconds(options: dict[str, str]) -> float:
-    text = options.get("--deadline", str(DEFAULT_DEADLINE))
+def _seconds(options: dict[str, str], default: float = DEFAULT_DEADLINE) -> float:
+    text = options.get("--deadline", str(default))
     try:
         seconds = float(text)
     except ValueError:

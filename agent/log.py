@@ -50,6 +50,13 @@ class Log:
             pass
 
 
+class Quiet(Log):
+    """Says nothing: for commands whose answer is on standard output."""
+
+    def _write(self, level: int, word: str, text: str) -> None:
+        pass
+
+
 def _is_journal() -> bool:
     """Whether standard error is the stream that systemd made for its journal, and not what it was redirected to since (systemd.exec(5), $JOURNAL_STREAM)."""
     announced = posix.environ.get(b"JOURNAL_STREAM")

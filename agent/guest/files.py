@@ -6,7 +6,7 @@ the way a process inside the root would see them: an absolute link starts at the
 
 import posix
 from errno import EINVAL, ELOOP, ENODATA, ENOENT, ENOTSUP, EPERM
-from stat import S_IMODE, S_ISLNK
+from stat import S_IMODE, S_ISDIR, S_ISLNK
 
 from agent.errors import GuestError, reason
 
@@ -47,9 +47,17 @@ def resolve(root: str, path: str) -> str:
     return "/".join([root.rstrip("/"), *found]) or "/"
 
 
-def read(root: str, path: str) -> "bytes | None":
-    """The content of a file, None if it does not exist. Raises GuestError if it cannot be read or has more than MAX_READ bytes."""
-    place = resolve(root, path)
+def read(root: str, path: str, limit: int = MAX_READ) -> "bytes | None":
+    """The content of a file, None if it does not exist. Raises GuestError if it cannot be read or has more than `limit` bytes."""
+    return _read(resolve(root, path), limit)
+
+
+def head(root: str, path: str, length: int) -> bytes:
+    """The first bytes of a file, at most `length`, b"" if it does not exist. Raises GuestError."""
+    return _read(resolve(root, path), length, cut=True) or b""
+
+
+def _read(place: str, limit: int, *, cut: bool = False) -> "bytes | None":
     try:
         fd = posix.open(place, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK)
     except FileNotFoundError:
@@ -60,37 +68,84 @@ def read(root: str, path: str) -> "bytes | None":
         pieces = bytearray()
         while piece := posix.read(fd, 65536):
             pieces += piece
-            if len(pieces) > MAX_READ:
-                raise GuestError(f"cannot read {place}: it has more than {MAX_READ} bytes")
-        return bytes(pieces)
+            if len(pieces) > limit:
+                if cut:
+                    break
+                raise GuestError(f"cannot read {place}: it has more than {limit} bytes")
+        return bytes(pieces[:limit])
     except OSError as error:
         raise _failed("read", place, error) from None
     finally:
         posix.close(fd)
 
 
-def replace(root: str, path: str, content: bytes, mode: int = 0o644) -> None:
+def replace(root: str, path: str, content: bytes, mode: int = 0o644, owner: "tuple[int, int] | None" = None) -> None:
     """Make `content` the whole content of a file, atomically; folders on the way to it that are missing are made.
 
-    A file that is there keeps its owner, mode and label; a new one gets `mode` and, from the kernel, the label of its directory. Raises
-    GuestError, with the old file as it was.
+    A file that is there keeps its owner, mode and label; a new one gets `mode`, `owner` (uid, gid) if that is given, and, from the kernel, the label of
+    its directory. Raises GuestError, with the old file as it was.
     """
     make_directories(root, path.rpartition("/")[0])
     place = resolve(root, path)
     directory, _, name = place.rpartition("/")
     temporary = f"{directory}/.{name}.azready"
+    left = temporary
     try:
         remove(temporary)  # left by a run that was killed
         fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o600)
         try:
-            _write_like(fd, place, content, mode)
+            _write_like(fd, place, content, mode, owner)
         finally:
             posix.close(fd)
         posix.rename(temporary, place)
+        left = ""
         sync_directory(directory)
     except OSError as error:
-        _quietly_remove(temporary)
         raise _failed("replace", place, error) from None
+    finally:
+        if left:  # also when a signal ended the work
+            _quietly_remove(left)
+
+
+def discard(root: str, path: str) -> bool:
+    """Remove a file or link, following links in the folders on the way; False if there was none. Raises GuestError."""
+    directory, _, name = path.rpartition("/")
+    place = f"{resolve(root, directory).rstrip('/')}/{name}"
+    try:
+        if not remove(place):
+            return False
+        sync_directory(place.rpartition("/")[0])
+    except OSError as error:
+        raise _failed("remove", place, error) from None
+    return True
+
+
+def names(root: str, path: str) -> list[str]:
+    """What is in a directory, sorted; nothing if there is no such directory. Raises GuestError."""
+    place = resolve(root, path)
+    try:
+        return sorted(posix.listdir(place))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        raise _failed("list", place, error) from None
+
+
+def exists(root: str, path: str) -> bool:
+    """Whether there is anything at `path`. Raises GuestError."""
+    try:
+        posix.lstat(resolve(root, path))
+    except OSError:
+        return False
+    return True
+
+
+def is_directory(root: str, path: str) -> bool:
+    """Whether there is a directory. Raises GuestError."""
+    try:
+        return S_ISDIR(posix.stat(resolve(root, path)).st_mode)
+    except OSError:
+        return False
 
 
 def make_directories(root: str, path: str, mode: int = 0o755) -> None:
@@ -117,6 +172,37 @@ def remove(place: str) -> bool:
     return True
 
 
+def remove_tree(place: str) -> bool:
+    """Remove a file, a link, or a folder with all that is in it, never what a link points to; False if there was nothing. Raises OSError."""
+    try:
+        if not S_ISDIR(posix.lstat(place).st_mode):
+            return remove(place)
+    except FileNotFoundError:
+        return False
+    for name in posix.listdir(place):
+        remove_tree(f"{place}/{name}")
+    posix.rmdir(place)
+    return True
+
+
+def copy(source: str, target: str, mode: int, owner: "tuple[int, int] | None" = None) -> None:
+    """Copy a regular file to a place where nothing is yet, and sync it. Raises OSError."""
+    old = posix.open(source, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOFOLLOW)
+    try:
+        new = posix.open(target, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_CLOEXEC, 0o600)
+        try:
+            while piece := posix.read(old, 65536):
+                write_all(new, piece)
+            if owner:
+                _give(new, owner)
+            posix.fchmod(new, mode)
+            posix.fsync(new)
+        finally:
+            posix.close(new)
+    finally:
+        posix.close(old)
+
+
 def sync_directory(directory: str) -> None:
     """Make what was renamed or removed in a directory survive a power cut. Raises OSError; a file system that cannot sync directories is not an error."""
     fd = posix.open(directory or "/", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC)
@@ -129,21 +215,32 @@ def sync_directory(directory: str) -> None:
         posix.close(fd)
 
 
-def _write_like(fd: int, place: str, content: bytes, mode: int) -> None:
-    try:
-        old = posix.stat(place)
-    except FileNotFoundError:
-        posix.fchmod(fd, mode)
-    else:
-        mine = posix.fstat(fd)
-        if (old.st_uid, old.st_gid) != (mine.st_uid, mine.st_gid):
-            posix.fchown(fd, old.st_uid, old.st_gid)
-        posix.fchmod(fd, S_IMODE(old.st_mode))
-        _copy_label(place, fd)
+def write_all(fd: int, content: bytes) -> None:
+    """Write all of `content`. Raises OSError."""
     view = memoryview(content)
     while view:
         view = view[posix.write(fd, view) :]
+
+
+def _write_like(fd: int, place: str, content: bytes, mode: int, owner: "tuple[int, int] | None") -> None:
+    try:
+        old = posix.stat(place)
+    except FileNotFoundError:
+        if owner:
+            _give(fd, owner)
+        posix.fchmod(fd, mode)
+    else:
+        _give(fd, (old.st_uid, old.st_gid))
+        posix.fchmod(fd, S_IMODE(old.st_mode))
+        _copy_label(place, fd)
+    write_all(fd, content)
     posix.fsync(fd)
+
+
+def _give(fd: int, owner: "tuple[int, int]") -> None:
+    mine = posix.fstat(fd)
+    if owner != (mine.st_uid, mine.st_gid):
+        posix.fchown(fd, *owner)
 
 
 def _copy_label(place: str, fd: int) -> None:

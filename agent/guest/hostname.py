@@ -13,8 +13,8 @@ from agent.guest import files
 MAX_LABEL = 63  # characters, RFC 1123 2.1
 MAX_NAME = 64  # characters, HOST_NAME_MAX of Linux
 
-_HOSTNAME = "/etc/hostname"
-_HOSTS = "/etc/hosts"
+HOSTNAME = "/etc/hostname"
+HOSTS = "/etc/hosts"
 _NEW_HOSTS = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n"
 _OWN_ADDRESS = "127.0.1.1"  # Debian's convention for a name without a fixed address
 
@@ -29,6 +29,14 @@ def sanitise(name: str) -> str:
         legal = "".join(character if character.isascii() and character.isalnum() else "-" for character in label)
         labels.append(legal.strip("-")[:MAX_LABEL].strip("-"))
     return ".".join(filter(None, labels))[:MAX_NAME].strip("-.")
+
+
+def choose(candidates: "list[str]") -> "tuple[str, str]":
+    """(legal name, what it was made from) of the first candidate of which anything is left; ("", the first one that says anything) without one."""
+    for wanted in candidates:
+        if name := sanitise(wanted):
+            return name, wanted
+    return "", next(filter(None, candidates), "")
 
 
 def current() -> str:
@@ -47,9 +55,9 @@ def set_running(name: str) -> None:
 def write_hostname(root: str, name: str) -> bool:
     """Put `name` into /etc/hostname; False if it was there already. Raises GuestError."""
     content = f"{name}\n".encode()
-    if files.read(root, _HOSTNAME) == content:
+    if files.read(root, HOSTNAME) == content:
         return False
-    files.replace(root, _HOSTNAME, content)
+    files.replace(root, HOSTNAME, content)
     return True
 
 
@@ -58,11 +66,11 @@ def write_hosts(root: str, name: str, old_name: str = "") -> bool:
 
     The old name's place on the 127.0.1.1 line is taken over; every other line stays byte for byte.
     """
-    before = files.read(root, _HOSTS)
+    before = files.read(root, HOSTS)
     after = hosts_with(before if before is not None else _NEW_HOSTS.encode(), name, old_name)
     if after == before:
         return False
-    files.replace(root, _HOSTS, after)
+    files.replace(root, HOSTS, after)
     return True
 
 
@@ -84,6 +92,19 @@ def hosts_with(content: bytes, name: str, old_name: str) -> bytes:
         if lines[-1] != "":
             lines.append("")
     return "\n".join(lines).encode("utf-8", "surrogateescape")
+
+
+def hosts_without(content: bytes, name: str) -> bytes:
+    """The content of a hosts file in which no 127.0.1.1 line names `name`; every other line stays byte for byte."""
+    lines = content.decode("utf-8", "surrogateescape").split("\n")
+    kept = []
+    for line in lines:
+        address, *words = line.partition("#")[0].split() or [""]
+        if address != _OWN_ADDRESS or name not in words:
+            kept.append(line)
+        elif others := [word for word in words if word not in _names(name)]:
+            kept.append(f"{_OWN_ADDRESS}\t{' '.join(others)}")
+    return "\n".join(kept).encode("utf-8", "surrogateescape")
 
 
 def _names(name: str) -> list[str]:

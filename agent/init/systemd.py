@@ -11,6 +11,9 @@ from agent.guest import files
 
 NAME = "azready.service"
 PATH = "/etc/systemd/system"
+WANTS = f"{PATH}/multi-user.target.wants"
+
+_MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 
 # The order: not after network-online.target, because the agent waits for the way to the wireserver itself, and better; before all that lets people in.
 # The sandbox: as tight as the work allows. IPAddressAllow names the two addresses of the platform; a unit with another --wireserver needs them changed.
@@ -57,21 +60,65 @@ def unit(executable: str) -> str:
     return _UNIT.format(executable=executable)
 
 
-def disable(root: str) -> list[str]:
-    """Remove every link below /etc/systemd/system that starts the unit; returns the places that were removed. Raises GuestError."""
+def is_used(root: str) -> bool:
+    """Whether the image has systemd. Raises GuestError."""
+    return any(files.exists(root, path) for path in _MANAGERS)
+
+
+def install(root: str, executable: str) -> bool:
+    """Put the unit in place; False if it was there as it is. Raises GuestError."""
+    path, text = f"{PATH}/{NAME}", unit(executable).encode()
+    if files.read(root, path) == text:
+        return False
+    files.replace(root, path, text)
+    return True
+
+
+def uninstall(root: str) -> bool:
+    """Remove the unit; False if there was none. Raises GuestError."""
+    return files.discard(root, f"{PATH}/{NAME}")
+
+
+def enable(root: str) -> bool:
+    """Make the link that starts the unit at boot, as `systemctl enable` does; False if it was there. Raises GuestError."""
+    files.make_directories(root, WANTS)
+    place = f"{files.resolve(root, WANTS)}/{NAME}"
+    try:
+        if _is_link(place):
+            return False
+        posix.symlink(f"../{NAME}", place)
+        files.sync_directory(place.rpartition("/")[0])
+    except OSError as error:
+        raise GuestError(f"cannot enable {NAME} at {place}: {reason(error)}") from None
+    return True
+
+
+def enabled(root: str) -> list[str]:
+    """Every link below /etc/systemd/system that starts the unit. Raises GuestError."""
     base = files.resolve(root, PATH)
-    removed = []
+    places = []
     try:
         for directory in sorted(posix.listdir(base)):
-            if directory.endswith((".wants", ".requires")):
-                place = f"{base}/{directory}/{NAME}"
-                if _is_link(place) and files.remove(place):
-                    files.sync_directory(f"{base}/{directory}")
-                    removed.append(place)
+            place = f"{base}/{directory}/{NAME}"
+            if directory.endswith((".wants", ".requires")) and _is_link(place):
+                places.append(place)
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise GuestError(f"cannot disable {NAME} below {base}: {reason(error)}") from None
+        raise GuestError(f"cannot look for {NAME} below {base}: {reason(error)}") from None
+    return places
+
+
+def disable(root: str) -> list[str]:
+    """Remove every link that starts the unit; returns the places that were removed. Raises GuestError."""
+    removed = []
+    for place in enabled(root):
+        try:
+            if files.remove(place):
+                files.sync_directory(place.rpartition("/")[0])
+                removed.append(place)
+        except OSError as error:
+            raise GuestError(f"cannot disable {NAME} by removing {place}: {reason(error)}") from None
     return removed
 
 

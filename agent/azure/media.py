@@ -1,0 +1,155 @@
+"""The provisioning CD: found among the optical devices and read straight from the block device.
+
+Neither mount(2) nor a file system driver is needed: hardened and minimal images have none for UDF. Nothing here is a condition for a first boot: no
+device, no medium and junk on it are warnings. Devices are looked for in sysfs below the root that is worked on.
+"""
+
+import posix
+from errno import ENOENT, ENOMEDIUM, ENXIO
+from stat import S_ISBLK, S_ISREG
+from time import sleep
+
+from agent.errors import GuestError, ProtocolError, reason
+from agent.protocol import iso9660, ovf, udf
+from agent.protocol.medium import MediumError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.azure.retry import Deadline
+    from agent.log import Log
+
+    Files = dict[str, bytes]
+
+DOCUMENT, CUSTOM_DATA = "ovf-env.xml", "CustomData.bin"
+
+_WANTED = (DOCUMENT, CUSTOM_DATA)
+_OPTICAL = "5"  # SCSI peripheral device type (SPC-3, 6.4.2)
+_BY_NAME = ("/dev/sr0", "/dev/cdrom", "/dev/dvd")
+_BY_LABEL, _LABEL = "/dev/disk/by-label", "rd_rdfe_stable"
+_PAUSE = 0.25  # seconds between two looks for a device
+
+
+class Medium:
+    """What was on the CD: `device` (path), `environment` (from ovf-env.xml), `custom_data` (bytes of CustomData.bin, b"" without)."""
+
+    __slots__ = ("custom_data", "device", "environment")
+
+    def __init__(self, device: str, environment: ovf.Environment, custom_data: bytes) -> None:
+        self.device = device
+        self.environment = environment
+        self.custom_data = custom_data
+
+
+def devices(root: str) -> "list[str]":
+    """Paths of everything that claims to be an optical drive, each once."""
+    base = root.rstrip("/")
+    found = [f"/dev/{name}" for name in _names(f"{base}/sys/block") if name.startswith("sr") or _is_optical(f"{base}/sys/block/{name}")]
+    found += _BY_NAME
+    found += [f"{_BY_LABEL}/{name}" for name in _names(base + _BY_LABEL) if name.startswith(_LABEL)]
+    unique: dict[tuple[int, int], str] = {}
+    for path in found:
+        try:
+            status = posix.stat(base + path)
+        except OSError:
+            continue
+        if S_ISBLK(status.st_mode) or S_ISREG(status.st_mode):
+            unique.setdefault((status.st_rdev, status.st_ino if S_ISREG(status.st_mode) else 0), path)
+    return list(unique.values())
+
+
+def find(root: str, given: "tuple[str, ...]", wait: "Deadline", by_kernel: "Callable[[str], Files]", log: "Log") -> "Medium | None":
+    """The first provisioning CD in the devices `given`, or in all that there are; None without one, and the log says why.
+
+    `wait` is how long a device may take to appear. `by_kernel(device)` reads the wanted files of what only the kernel understands, raises GuestError.
+    """
+    failed: set[str] = set()
+    while True:
+        candidates = list(given) or devices(root)
+        for device in candidates:
+            path = root.rstrip("/") + device
+            if path not in failed and (medium := _medium(path, by_kernel, failed, log)):
+                return medium
+        if wait.left() <= 0:
+            break
+        sleep(min(_PAUSE, wait.left()))
+    log.info("no provisioning CD: " + (f"none in {', '.join(candidates)}" if candidates else "there is no optical device"))
+    return None
+
+
+def read_files(path: str) -> "Files":
+    """The wanted files on the device or image at `path`, by our own readers of UDF and ISO 9660. Raises MediumError, OSError."""
+    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    try:
+        size = posix.lseek(fd, 0, 2)
+
+        def read(offset: int, length: int) -> bytes:
+            data = bytearray()
+            while len(data) < length and (piece := posix.pread(fd, length - len(data), offset + len(data))):
+                data += piece
+            return bytes(data)
+
+        if udf.is_udf(read, size):
+            try:
+                if found := udf.read_files(read, size, _WANTED):
+                    return found
+            except MediumError as error:
+                try:
+                    return iso9660.read_files(read, size, _WANTED)
+                except MediumError:
+                    raise error from None
+        return iso9660.read_files(read, size, _WANTED)
+    finally:
+        posix.close(fd)
+
+
+def _medium(path: str, by_kernel: "Callable[[str], Files]", failed: "set[str]", log: "Log") -> "Medium | None":
+    """The CD at `path`; None if there is none, and then `path` is in `failed` if looking again cannot help."""
+    try:
+        found = read_files(path)
+    except OSError as error:
+        if error.errno not in (ENOENT, ENOMEDIUM, ENXIO):
+            failed.add(path)
+            log.warning(f"cannot read {path}: {reason(error)}")
+        return None
+    except MediumError as error:
+        log.debug(f"{path}: {error}; trying the kernel")
+        try:
+            found = by_kernel(path)
+        except GuestError as second:
+            failed.add(path)
+            log.warning(f"{path} holds something that cannot be read ({error}; {second})")
+            return None
+    if DOCUMENT not in found:
+        failed.add(path)
+        log.debug(f"{path} holds no {DOCUMENT}")
+        return None
+    try:
+        medium = Medium(path, ovf.parse(found[DOCUMENT]), found.get(CUSTOM_DATA, b""))
+    except ProtocolError as error:
+        failed.add(path)
+        log.warning(f"{path}: {error}")
+        return None
+    log.info(f"provisioning CD: {path}")
+    return medium
+
+
+def _names(folder: str) -> "list[str]":
+    try:
+        return sorted(posix.listdir(folder))
+    except OSError:
+        return []
+
+
+def _is_optical(block: str) -> bool:
+    try:
+        fd = posix.open(f"{block}/device/type", posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        return posix.read(fd, 16).strip() == _OPTICAL.encode()
+    except OSError:
+        return False
+    finally:
+        posix.close(fd)

@@ -1,0 +1,49 @@
+"""The key-value pool that the Hyper-V host reads: how provisioning ended, for diagnostics when the network does not work (azure-platform.md)."""
+
+import posix
+from fcntl import LOCK_EX, flock
+from time import CLOCK_BOOTTIME, clock_gettime, time
+
+from agent.errors import GuestError, reason
+from agent.guest import files
+from agent.protocol import kvp
+
+POOL = "/var/lib/hyperv/.kvp_pool_1"
+
+
+def write_report(root: str, value: str) -> bool:
+    """Put `value` under PROVISIONING_REPORT into the pool, in the place of an earlier report; False if there is no pool. Raises GuestError.
+
+    Records from before this boot are dropped: the host would take them for news. Both kinds of locks are held, as hv_kvp_daemon and cloud-init do.
+    """
+    if not files.is_directory(root, POOL.rpartition("/")[0]):
+        return False
+    place = files.resolve(root, POOL)
+    try:
+        fd = posix.open(place, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o644)
+        try:
+            flock(fd, LOCK_EX)
+            posix.lockf(fd, posix.F_LOCK, 0)
+            _put(fd, kvp.record(kvp.REPORT_KEY, value))
+        finally:
+            posix.close(fd)
+    except OSError as error:
+        raise GuestError(f"cannot write {place}: {reason(error)}") from None
+    return True
+
+
+def _put(fd: int, record: bytes) -> None:
+    status = posix.fstat(fd)
+    booted = time() - clock_gettime(CLOCK_BOOTTIME)
+    size = status.st_size - status.st_size % kvp.RECORD_SIZE  # half a record is what a power cut leaves
+    if status.st_mtime < booted:
+        size = 0
+    posix.ftruncate(fd, size)
+    at = size
+    for start in range(0, min(size, files.MAX_READ), kvp.RECORD_SIZE):
+        if posix.pread(fd, kvp.KEY_SIZE, start) == record[: kvp.KEY_SIZE]:
+            at = start
+            break
+    posix.lseek(fd, at, 0)
+    files.write_all(fd, record)
+    posix.fsync(fd)

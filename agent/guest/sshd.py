@@ -1,0 +1,95 @@
+"""What sshd is told about passwords: a drop-in, if the image's sshd_config includes the folder for them (sshd_config(5)).
+
+sshd takes the first value that it reads, so the drop-in's name sorts first. sshd_config itself is edited only if the configuration says so.
+"""
+
+from agent.errors import GuestError
+from agent.guest import files
+
+FOLDER = "/etc/ssh/sshd_config.d"
+DROP_IN = f"{FOLDER}/00-azready.conf"
+
+_CONFIGS = ("/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config")
+_BEGIN, _END = "# azready begin\n", "# azready end\n"
+
+
+def set_password_login(root: str, *, allowed: bool, edit: bool) -> str:
+    """Allow or forbid logins with a password; returns the file that says so, "" if there is no sshd_config.
+
+    `edit` puts the lines into sshd_config itself where that does not include the folder. Raises GuestError, also if neither is possible.
+    """
+    config = _config(root)
+    if config is None:
+        return ""
+    path, content = config
+    word = "yes" if allowed else "no"
+    # Keyboard-interactive would ask PAM for the same password by another name.
+    lines = f"PasswordAuthentication {word}\n" + ("" if allowed else "KbdInteractiveAuthentication no\n")
+    if includes_folder(content):
+        return _put(root, DROP_IN, lines, 0o600)
+    if edit:
+        if path != _CONFIGS[0]:
+            raise GuestError(f"{path} belongs to the distribution and is not edited: copy it to {_CONFIGS[0]}")
+        text = content.decode("utf-8", "surrogateescape")
+        before, begin, rest = text.partition(_BEGIN)
+        old_end = rest.partition(_END)[2] if begin else before
+        new = f"{_BEGIN}{lines}{_END}" + ((before if begin else "") + old_end)
+        files.replace(root, path, new.encode("utf-8", "surrogateescape"))
+        return path
+    raise GuestError(f"{path} does not include {FOLDER}/*.conf: it decides about passwords as it is")
+
+
+def _put(root: str, path: str, lines: str, mode: int) -> str:
+    if files.read(root, path) != lines.encode():
+        files.replace(root, path, lines.encode(), mode)
+    return path
+
+
+def includes_folder(content: bytes) -> bool:
+    """Whether a sshd_config reads the drop-in, before any Match block."""
+    for keyword, arguments in _settings(content):
+        if keyword == "match":
+            return False
+        if keyword == "include" and any(_matches(pattern) for pattern in arguments):
+            return True
+    return False
+
+
+def uses_pam(root: str) -> bool:
+    """Whether sshd asks PAM. If it does not, it refuses every login, also by key, of an account whose password is locked with "!" (sshd(8))."""
+    config = _config(root)
+    contents = [files.read(root, f"{FOLDER}/{name}") or b"" for name in files.names(root, FOLDER) if name.endswith(".conf")]
+    for content in [*contents, config[1] if config else b""]:
+        for keyword, arguments in _settings(content):
+            if keyword == "match":
+                break
+            if keyword == "usepam" and arguments:
+                return arguments[0].lower() == "yes"
+    return False
+
+
+def _config(root: str) -> "tuple[str, bytes] | None":
+    for path in _CONFIGS:
+        content = files.read(root, path)
+        if content is not None:
+            return path, content
+    return None
+
+
+def _settings(content: bytes) -> "list[tuple[str, list[str]]]":
+    """(keyword in lower case, arguments) of each line; quotes around arguments are taken off."""
+    settings = []
+    for line in content.decode("utf-8", "replace").splitlines():
+        words = line.partition("#")[0].replace("=", " ", 1).split()
+        if words:
+            settings.append((words[0].lower(), [word.strip('"') for word in words[1:]]))
+    return settings
+
+
+def _matches(pattern: str) -> bool:
+    """Whether an Include pattern takes in the drop-in; a pattern with one * is all that is in use."""
+    absolute = pattern if pattern.startswith("/") else f"/etc/ssh/{pattern}"
+    before, star, after = absolute.partition("*")
+    if not star:
+        return absolute == DROP_IN
+    return DROP_IN.startswith(before) and DROP_IN.endswith(after) and "/" not in DROP_IN[len(before) : len(DROP_IN) - len(after)]

@@ -1,0 +1,66 @@
+"""The right to become root: a drop-in for sudo or doas, if the image has one of them (sudoers(5), doas.conf(5))."""
+
+from agent.errors import GuestError
+from agent.guest import files, programs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.log import Log
+
+SUDO_FILE = "/etc/sudoers.d/90-azready"
+DOAS_FILE = "/etc/doas.d/azready.conf"
+_DOAS_CONF = "/etc/doas.conf"
+
+
+def permit(root: str, name: str, *, without_password: bool, log: "Log") -> str:
+    """Let the user `name` become root; returns the file that says so, "" if the image has neither sudo nor doas.
+
+    The user name was validated before: none of its characters means anything here. Raises GuestError, with nothing changed, if the tool's own check
+    refuses the file.
+    """
+    if programs.find(root, "sudo"):
+        line = f"{name} ALL=(ALL:ALL) {'NOPASSWD: ' if without_password else ''}ALL\n"
+        _put(root, SUDO_FILE, line, ("visudo", "-c", "-q", "-f"), log)
+        if not _includes_drop_ins(root):
+            log.warning(f"/etc/sudoers does not include {SUDO_FILE}: {name} cannot use sudo unless a group allows it")
+        return SUDO_FILE
+    if programs.find(root, "doas"):
+        line = f"permit {'nopass ' if without_password else ''}{name}\n"
+        folder_is_there = files.is_directory(root, DOAS_FILE.rpartition("/")[0])
+        path = DOAS_FILE if folder_is_there else _DOAS_CONF
+        if not folder_is_there and files.read(root, _DOAS_CONF) not in (None, line.encode()):
+            log.warning(f"{_DOAS_CONF} is there and no /etc/doas.d: {name} cannot use doas unless it says so")
+            return ""
+        _put(root, path, line, ("doas", "-C"), log)
+        return path
+    return ""
+
+
+def _put(root: str, path: str, line: str, check: "tuple[str, ...]", log: "Log") -> None:
+    if files.read(root, path) == line.encode():
+        return
+    checker = programs.usable(root, check[0])
+    if not checker:
+        files.replace(root, path, line.encode(), 0o440)
+        return
+    # The tools skip a file with a dot in front, so an unchecked rule never counts.
+    folder, _, name = path.rpartition("/")
+    trial = f"{folder}/.{name}.trial"
+    files.replace(root, trial, line.encode(), 0o440)
+    try:
+        result = programs.run([checker, *check[1:], trial])
+        if result.code:
+            raise GuestError(f"{checker} refuses the rule {line.strip()!r}: it {result}")
+        files.replace(root, path, line.encode(), 0o440)
+    finally:
+        files.discard(root, trial)
+    log.debug(f"{checker} accepts {path}")
+
+
+def _includes_drop_ins(root: str) -> bool:
+    for path in ("/etc/sudoers", "/usr/etc/sudoers"):
+        content = files.read(root, path)
+        if content is not None:
+            words = [line.split() for line in content.decode("utf-8", "replace").splitlines()]
+            return any(line[:1] in (["@includedir"], ["#includedir"]) and line[1:] == ["/etc/sudoers.d"] for line in words)
+    return False

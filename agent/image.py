@@ -1,0 +1,268 @@
+"""Images: putting azready into one, taking it out, and preparing one for capture. Works offline, on a tree below any root, without systemctl."""
+
+import posix
+import sys
+
+from agent.errors import GuestError, UsageError, reason
+from agent.guest import accountfiles, accounts, files, hostname, sshd, sudo
+from agent.init import systemd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from agent.log import Log
+
+# Programs that every image with an init system has in some form: what they are made for, the image is.
+_TYPICAL = ("/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/bin/sh", "/usr/bin/env", "/bin/busybox", "/usr/bin/bash")
+_MACHINES = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv", 258: "loongarch"}  # elf(5)
+
+
+def install(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
+    """Put the running file at `executable` (path inside the root), its unit, and the link that enables it. Raises GuestError, UsageError."""
+    content = _own_file()
+    if not systemd.is_used(root):
+        raise GuestError(
+            f"there is no systemd in {root}: install the file by hand and run {executable} provision once at boot; other init systems are not known yet"
+        )
+    _check_machine(root, content)
+    if dry_run:
+        log.info(f"would put {executable}, {systemd.PATH}/{systemd.NAME} and its link in {systemd.WANTS}")
+        return
+    if files.head(root, executable, len(content) + 1) == content:
+        log.info(f"{executable} is there already")
+    else:
+        files.replace(root, executable, content, 0o755)
+        log.info(f"{executable}: {len(content)} bytes")
+    _make_executable(root, executable)
+    log.info(f"{systemd.PATH}/{systemd.NAME}" + ("" if systemd.install(root, executable) else " is there already"))
+    log.info(f"{systemd.NAME} {'is enabled: it runs at the next boot' if systemd.enable(root) else 'was enabled already'}")
+
+
+def uninstall(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
+    """Take the unit, its links and the file away; markers and the configuration stay. Raises GuestError."""
+    unit = f"{systemd.PATH}/{systemd.NAME}"
+    if dry_run:
+        for path in (*systemd.enabled(root), unit, executable):
+            log.info(f"would remove {path}")
+        return
+    removed = systemd.disable(root)
+    if systemd.uninstall(root):
+        removed.append(unit)
+    if files.discard(root, executable):
+        removed.append(executable)
+    log.info(f"removed {', '.join(removed)}" if removed else "nothing of azready was found")
+
+
+class Generalization:
+    """What makes a machine an image again: `actions` is a list of (what is done, in words; the function that does it)."""
+
+    def __init__(self, root: str, state_directory: str, user: str) -> None:
+        """Look at the system below `root`; nothing is changed yet. Raises UsageError if `user` cannot be removed, GuestError."""
+        self._root = root
+        self.actions = list(self._removals(state_directory))
+        self.actions += self._emptied()
+        self.actions += self._host_name()
+        if user:
+            self.actions += self._user(user)
+        if files.exists(root, f"{systemd.PATH}/{systemd.NAME}"):
+            self.actions.append((f"enable {systemd.NAME} for the next boot", lambda: systemd.enable(root)))
+
+    def _removals(self, state_directory: str) -> "Iterator[tuple[str, Callable[[], object]]]":
+        for pattern in (f"{state_directory}/*", *_REMOVED):
+            for path in sorted(_glob(self._root, pattern)):
+                yield f"remove {path}", self._remover(path)
+
+    def _emptied(self) -> "Iterator[tuple[str, Callable[[], object]]]":
+        for path in _logs(self._root, "/var/log"):
+            yield f"empty {path}", self._emptier(path)
+        if files.read(self._root, "/etc/machine-id"):
+            # Empty, not missing and not "uninitialized": machine-id(5) on images.
+            yield "empty /etc/machine-id", self._emptier("/etc/machine-id")
+
+    def _host_name(self) -> "Iterator[tuple[str, Callable[[], object]]]":
+        old = files.read(self._root, hostname.HOSTNAME)
+        if old is None:
+            return
+        name = old.decode("utf-8", "replace").strip()
+        hosts = files.read(self._root, hostname.HOSTS) or b""
+        cleaned = hostname.hosts_without(hosts, name)
+        if cleaned != hosts:
+            yield f"take {name} out of {hostname.HOSTS}", lambda: files.replace(self._root, hostname.HOSTS, cleaned)
+        yield f"remove {hostname.HOSTNAME} ({name})", self._remover(hostname.HOSTNAME)
+
+    def _user(self, user: str) -> "Iterator[tuple[str, Callable[[], object]]]":
+        account = accounts.find(self._root, user)
+        if account is None:
+            raise UsageError(f"--user {user!r} cannot be removed: there is no such user")
+        if not accounts.is_person(self._root, account):
+            raise UsageError(f"--user {user!r} cannot be removed: it belongs to the system, with uid {account.uid}")
+        content = files.read(self._root, accounts.PASSWD) or b""
+        for other in accountfiles.entries(content):
+            if other[0] != user and len(other) > 5 and f"{other[5].rstrip('/')}/".startswith(f"{account.home.rstrip('/')}/"):
+                raise UsageError(f"--user {user!r} cannot be removed: its home {account.home} holds that of {other[0]}")
+        for path in (f"/var/mail/{user}", f"/var/spool/mail/{user}", f"/var/spool/cron/crontabs/{user}", f"/var/spool/cron/{user}", account.home):
+            if files.exists(self._root, path):
+                yield f"remove {path}", self._remover(path)
+        yield f"remove the user {user} (uid {account.uid})", lambda: accounts.remove(self._root, user)
+
+    def _remover(self, path: str) -> "Callable[[], object]":
+        def remove() -> None:
+            directory, _, name = path.rpartition("/")
+            place = f"{files.resolve(self._root, directory).rstrip('/')}/{name}"
+            try:
+                files.remove_tree(place)
+                files.sync_directory(place.rpartition("/")[0])
+            except OSError as error:
+                raise GuestError(f"cannot remove {place}: {reason(error)}") from None
+
+        return remove
+
+    def _emptier(self, path: str) -> "Callable[[], object]":
+        def empty() -> None:
+            place = files.resolve(self._root, path)
+            try:
+                # In place: who has a log open goes on writing into it.
+                posix.truncate(place, 0)
+            except OSError as error:
+                raise GuestError(f"cannot empty {place}: {reason(error)}") from None
+
+        return empty
+
+
+# Each with at most one * in a part; what is not there is passed over.
+_REMOVED = (
+    "/etc/ssh/ssh_host_*_key",
+    "/etc/ssh/ssh_host_*_key.pub",
+    "/var/lib/dbus/machine-id",
+    sudo.SUDO_FILE,
+    sudo.DOAS_FILE,
+    sshd.DROP_IN,
+    # leases
+    "/var/lib/dhcp/*.leases",
+    "/var/lib/dhclient/*",
+    "/var/lib/dhcpcd/*",
+    "/var/lib/dhcpcd5/*",
+    "/var/lib/NetworkManager/*.lease",
+    "/var/lib/NetworkManager/secret_key",
+    "/var/lib/systemd/network/*",
+    # random seeds, systemd's credential key
+    "/var/lib/systemd/random-seed",
+    "/var/lib/systemd/credential.secret",
+    "/var/lib/urandom/random-seed",
+    "/var/lib/random-seed",
+    "/var/lib/seedrng/*",
+    "/boot/loader/random-seed",
+    "/boot/efi/loader/random-seed",
+    "/efi/loader/random-seed",
+    # logs that are files of their own each time
+    "/var/log/journal/*",
+    "/var/log/*.gz",
+    "/var/log/*.xz",
+    "/var/log/*.old",
+    "/var/log/*.1",
+    # shell histories
+    "/root/.*_history",
+    "/home/*/.*_history",
+    "/root/.lesshst",
+    "/home/*/.lesshst",
+    # what other agents leave
+    "/var/lib/cloud/*",
+    "/var/log/cloud-init*",
+    "/etc/sudoers.d/90-cloud-init-users",
+    "/etc/ssh/sshd_config.d/50-cloud-init.conf",
+    "/var/lib/waagent/*",
+    "/var/log/azure/*",
+    "/etc/sudoers.d/waagent",
+    "/var/lib/azure-init/*",
+)
+
+
+def _glob(root: str, pattern: str) -> "list[str]":
+    """The paths inside the root that match; links in folders on the way are followed inside the root, the last part is not."""
+    found = [""]
+    for part in pattern.strip("/").split("/"):
+        before, star, after = part.partition("*")
+        step = []
+        for folder in found:
+            if not star:
+                names = [part]
+            else:
+                names = [
+                    name for name in files.names(root, folder or "/") if len(name) >= len(before + after) and name.startswith(before) and name.endswith(after)
+                ]
+            step += [f"{folder}/{name}" for name in names]
+        found = step
+    return [path for path in found if _is_there(root, path)]
+
+
+def _is_there(root: str, path: str) -> bool:
+    directory, _, name = path.rpartition("/")
+    return name in files.names(root, directory or "/")
+
+
+def _logs(root: str, folder: str) -> "Iterator[str]":
+    """Every log file below `folder` that holds something and is not removed."""
+    for name in files.names(root, folder):
+        path = f"{folder}/{name}"
+        place = f"{files.resolve(root, folder)}/{name}"
+        try:
+            status = posix.lstat(place)
+        except OSError:
+            continue
+        kind = status.st_mode & 0o170000
+        if kind == 0o040000 and name != "journal":
+            yield from _logs(root, path)
+        elif kind == 0o100000 and status.st_size and not name.endswith((".gz", ".xz", ".old", ".1")) and not name.startswith("cloud-init"):
+            yield path
+
+
+def _own_file() -> bytes:
+    """The bytes of the running static file. Raises UsageError when this is Python running from source."""
+    if not hasattr(sys, "frozen"):
+        raise UsageError("install puts the running file into an image, and this is not the static file: run dist/azready-... install")
+    for path in ("/proc/self/exe", sys.executable):
+        try:
+            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+        except OSError:
+            continue
+        try:
+            content = bytearray()
+            while piece := posix.read(fd, 1 << 20):
+                content += piece
+            return bytes(content)
+        finally:
+            posix.close(fd)
+    raise GuestError(f"cannot read the running file, neither as /proc/self/exe nor as {sys.executable}")
+
+
+def _check_machine(root: str, content: bytes) -> None:
+    """Refuse an image whose programs are for another processor. Raises GuestError."""
+    own = _machine(content)
+    for path in _TYPICAL:
+        try:
+            found = _machine(files.head(root, path, 64))
+        except GuestError:
+            continue
+        if found and found != own:
+            raise GuestError(
+                f"this file is for {_MACHINES.get(own, own)}, the image below {root} for {_MACHINES.get(found, found)} ({path}): use the file for that"
+            )
+        if found:
+            return
+
+
+def _machine(program: bytes) -> int:
+    """e_machine of an ELF file, 0 for anything else."""
+    if len(program) < 20 or program[:4] != b"\x7fELF":
+        return 0
+    return int.from_bytes(program[18:20], "big" if program[5] == 2 else "little")
+
+
+def _make_executable(root: str, path: str) -> None:
+    place = files.resolve(root, path)
+    try:
+        if posix.stat(place).st_mode & 0o111 != 0o111:
+            posix.chmod(place, 0o755)
+    except OSError as error:
+        raise GuestError(f"cannot make {place} executable: {reason(error)}") from None
