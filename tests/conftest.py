@@ -62,7 +62,7 @@ def azready(request: pytest.FixtureRequest) -> Run:
     """
 
     def run(*arguments: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-        talks = arguments[:1] == ("provision",) or arguments[1:2] in (("ready",), ("failed",), ("provisioning",))
+        talks = arguments[:1] in (("provision",), ("check",)) or arguments[1:2] in (("ready",), ("failed",), ("provisioning",))
         assert not talks or any(word.startswith("--wireserver") for word in arguments), "a test must name a wireserver"
         command = [*words(request.param), *arguments]
         return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=TOP, env={"PATH": os.environ["PATH"], **(env or {})})

@@ -1,13 +1,15 @@
 """`scripts/simulate`: runs the simulated platform until it is interrupted, a report came, or a command that was started with it has ended."""
 
 import argparse
+import dataclasses
 import os
+import pathlib
 import subprocess
 import sys
 import threading
 import time
 
-from scripts.simulator import namespace, platform, scenario
+from scripts.simulator import media, namespace, platform, scenario
 from scripts.simulator.server import Exchange, Simulator
 from scripts.simulator.transcript import Transcript
 
@@ -40,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--netns", action="store_true", help="listen on Azure's own addresses in a network namespace made for it")
     parser.add_argument("--wireserver-port", type=int, default=0, metavar="N", help="loopback port of the wireserver (default: any free one)")
     parser.add_argument("--imds-port", type=int, default=0, metavar="N", help="loopback port of IMDS (default: any free one)")
+    parser.add_argument("--media", metavar="FILE", help="write the provisioning CD of the scenario's machine into FILE (for a drive, or media.devices)")
     parser.add_argument("--json", action="store_true", help="one JSON object per line instead of text")
     parser.add_argument("--until", choices=["Ready", "Provisioning", "ProvisioningFailed"], help="end once this report was accepted")
     parser.add_argument("--timeout", type=float, metavar="SECONDS", help="end after this time")
@@ -63,6 +66,8 @@ def _run(options: argparse.Namespace) -> int:
     chosen = scenario.load(options.scenario)
     transcript = Transcript(as_json=options.json)
     arrived = threading.Event()
+    if options.media:
+        pathlib.Path(options.media).write_bytes(media.image(dataclasses.replace(chosen.vm, media="cd")))
 
     def on_exchange(exchange: Exchange) -> None:
         transcript.exchange(exchange)

@@ -3,6 +3,7 @@
 A request that Azure would refuse is refused with the same code, and the reasons are given in words for the transcript.
 """
 
+import base64
 import dataclasses
 import json
 import urllib.parse
@@ -198,17 +199,22 @@ def instance(vm: VM, *, extended: bool) -> dict[str, Any]:
             "azEnvironment": "AzurePublicCloud",
             "location": "westeurope",
             "name": vm.name,
-            "osProfile": {"adminUsername": vm.admin_username, "computerName": vm.computer_name, "disablePasswordAuthentication": "true"},
+            "osProfile": {"adminUsername": vm.admin_username, "computerName": vm.computer_name, "disablePasswordAuthentication": vm.disable_password},
             "osType": "Linux",
-            "publicKeys": [],
-            "userData": "",
+            "publicKeys": [{"keyData": key, "path": key_path(vm)} for key in vm.public_keys],
+            "userData": base64.b64encode(vm.user_data.encode()).decode(),
             "vmId": vm.vm_id,
         },
         "network": {"interface": [{"ipv4": {"ipAddress": [{"privateIpAddress": "10.0.0.4", "publicIpAddress": ""}]}, "macAddress": "000D3AAABBCC"}]},
     }
     if extended:
-        metadata["extended"] = {"compute": {"hasCustomData": False, "ppsType": "None"}}
+        metadata["extended"] = {"compute": {"hasCustomData": bool(vm.custom_data), "ppsType": "None"}}
     return metadata
+
+
+def key_path(vm: VM) -> str:
+    """Where the platform says that SSH keys go."""
+    return vm.key_path or f"/home/{vm.admin_username}/.ssh/authorized_keys"
 
 
 def document(name: str, vm: VM) -> bytes:

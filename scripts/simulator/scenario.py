@@ -13,6 +13,8 @@ from typing import Any
 FOLDER = pathlib.Path(__file__).with_name("scenarios")
 ENDPOINTS = ("goalstate", "health", "imds", "versions")
 FOREVER = 1 << 30
+# The public half of a key that was made for this and thrown away.
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICQP7u66/ERJgBYWOwiKcB2ZCaZlJlR/IPqvZXbWigkN azureuser"
 
 
 class ScenarioError(Exception):
@@ -49,6 +51,13 @@ class VM:
     name: str = "web-1"
     vm_id: str = "6e1b6b2c-1f0a-4d55-9c4b-0a1b2c3d4e5f"
     admin_username: str = "azureuser"
+    public_keys: tuple[str, ...] = (KEY,)
+    key_path: str = ""  # "" is where Azure puts them, in the user's home
+    disable_password: str = "true"  # noqa: S105  # IMDS writes it as text
+    password: str = ""  # on the provisioning CD only
+    custom_data: str = ""  # on the CD, as base64 of this text
+    user_data: str = ""
+    media: str = ""  # what is in the drive: "" nothing, "cd" a provisioning CD, "junk", or "blank"
     incarnation: str = "1"
     container_id: str = "7b324f53-983a-43bc-b919-1775d6077608"
     instance_id: str = "fbb84507-46cd-4f4e-bd78-a2edaa9d059b._web-1"
@@ -65,6 +74,7 @@ class Expectation:
     says: str = ""
     reports: tuple[str, ...] = ("Ready",)
     host_name: str = ""
+    config: str = ""  # lines of the configuration file
 
 
 @dataclasses.dataclass(frozen=True)

@@ -63,13 +63,17 @@ def test_reports_ready_from_an_empty_read_only_root(root: pathlib.Path, platform
 
 
 @needs_root_of_its_own
-def test_a_first_boot_on_a_read_only_root_warns_and_reports_ready(root: pathlib.Path, platform: Simulator) -> None:
+@pytest.mark.parametrize(("user", "report"), [("true", "ProvisioningFailed"), ("false", "Ready")])
+def test_a_first_boot_on_a_read_only_root_fails_only_for_the_user(root: pathlib.Path, platform: Simulator, user: str, report: str) -> None:
+    (root / "etc").mkdir()
+    (root / "etc/azready.toml").write_text(f"media.wait = 0\nsteps.user = {user}\n")
     command = ["provision", "--force", "--imds", platform.url("imds"), "--wireserver", platform.url("wireserver"), "--deadline", "5"]
     result = emptyroot.run(root, command)
-    assert (result.returncode, platform.reports) == (0, ["Ready"]), result.stderr
-    assert "cannot make the directory /etc: read-only file system" in result.stderr
-    assert "cannot make the directory /var: read-only file system" in result.stderr
-    assert [path.name for path in root.iterdir()] == ["azready"]
+    assert (result.returncode, platform.reports) == (report != "Ready", [report]), result.stderr
+    assert "warning: cannot replace /etc/hostname: read-only file system" in result.stderr
+    if report == "Ready":
+        assert "warning: cannot make the directory /var: read-only file system" in result.stderr
+    assert sorted(path.name for path in root.iterdir()) == ["azready", "etc"]
 
 
 @needs_root_of_its_own
@@ -196,8 +200,13 @@ def test_a_whole_first_boot_in_an_empty_root_sets_the_kernels_host_name(root: pa
     assert "has been provisioned before: nothing to do" in result.stderr
     assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()) == [
         "azready",
+        "etc/.pwd.lock",
+        "etc/group",
         "etc/hostname",
         "etc/hosts",
+        "etc/passwd",
+        "etc/shadow",
+        "home/azureuser/.ssh/authorized_keys",
         "var/lib/azready/6e1b6b2c-1f0a-4d55-9c4b-0a1b2c3d4e5f.provisioned",
     ]
 

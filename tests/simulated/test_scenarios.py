@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from scripts.simulator import scenario
+from scripts.simulator import media, scenario
 from scripts.simulator.server import Exchange, Simulator
 from tests.conftest import TOP, words
 
@@ -42,6 +42,12 @@ def play(name: str, how: str) -> Outcome:
         dmi.mkdir(parents=True)
         (dmi / "chassis_asset_tag").write_text("7783-7084-3265-9085-8269-3286-77\n")
         (dmi / "product_uuid").write_text(chosen.vm.vm_id.upper() + "\n")
+        config = pathlib.Path(root, "etc/azready.toml")
+        config.write_text("media.wait = 0\n" + expect.config)
+        if chosen.vm.media:
+            drive = pathlib.Path(root, "dev/sr0")
+            drive.parent.mkdir()
+            drive.write_bytes(media.image(chosen.vm))
         command = [*words(how), *expect.command, "--wireserver", simulator.url("wireserver"), "--deadline", str(expect.deadline)]
         if "provision" in expect.command:
             command += ["--imds", simulator.url("imds"), "--root", root]

@@ -10,6 +10,8 @@ from agent.errors import GuestError
 from agent.guest import files, hostname, state
 from agent.init import systemd
 
+DIRECTORY = "/var/lib/azready"
+
 
 @pytest.fixture
 def root(tmp_path: pathlib.Path) -> pathlib.Path:
@@ -136,10 +138,10 @@ ID = "6e1b6b2c-1f0a-4d55-9c4b-0a1b2c3d4e5f"
 
 
 def test_a_marker_is_keyed_by_the_vm(root: pathlib.Path) -> None:
-    assert not state.is_provisioned(str(root), (ID,))
-    state.mark_provisioned(str(root), ID, "note")
-    assert state.is_provisioned(str(root), ("another", ID))
-    assert not state.is_provisioned(str(root), ("another",))
+    assert not state.is_provisioned(str(root), DIRECTORY, (ID,))
+    state.mark_provisioned(str(root), DIRECTORY, ID, "note")
+    assert state.is_provisioned(str(root), DIRECTORY, ("another", ID))
+    assert not state.is_provisioned(str(root), DIRECTORY, ("another",))
 
 
 def test_disabling_removes_every_link_and_nothing_else(root: pathlib.Path) -> None:

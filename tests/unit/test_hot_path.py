@@ -13,13 +13,16 @@ TOP = pathlib.Path(__file__).parents[2]
 REPORT = {
     *("agent", "agent.cli", "agent.errors", "agent.log"),
     *("agent.azure", "agent.azure.http", "agent.azure.retry", "agent.azure.wireserver"),
-    *("agent.protocol", "agent.protocol.goalstate", "agent.protocol.health", "agent.protocol.http1"),
+    *("agent.protocol", "agent.protocol.goalstate", "agent.protocol.health", "agent.protocol.http1", "agent.protocol.xml"),
     *("_socket", "pyexpat", "pyexpat.errors", "pyexpat.model"),
 }
 PROVISION = REPORT | {
-    *("agent.provision", "agent.azure.identity", "agent.azure.imds", "agent.protocol.imds"),
-    *("agent.guest", "agent.guest.files", "agent.guest.hostname", "agent.guest.state", "agent.init", "agent.init.systemd"),
-    *("errno", "stat", "_stat", "_json"),
+    *("agent.provision", "agent.config", "agent.osprofile", "agent.azure.identity", "agent.azure.imds", "agent.azure.media"),
+    *("agent.protocol.imds", "agent.protocol.iso9660", "agent.protocol.kvp", "agent.protocol.medium", "agent.protocol.ovf", "agent.protocol.udf"),
+    *("agent.guest", "agent.guest.accountfiles", "agent.guest.accounts", "agent.guest.files", "agent.guest.hostname", "agent.guest.hyperv"),
+    *("agent.guest.mount", "agent.guest.passwords", "agent.guest.programs", "agent.guest.sshd", "agent.guest.sshkeys", "agent.guest.state"),
+    *("agent.guest.sudo", "agent.init", "agent.init.systemd"),
+    *("_json", "_sha2", "_sha512", "_stat", "binascii", "errno", "fcntl", "select", "stat"),
 }
 PROGRAM = """
 import sys

@@ -8,6 +8,7 @@ import pytest
 from agent.azure import identity
 from agent.azure.http import Endpoint
 from agent.azure.retry import Deadline
+from agent.config import Config
 from agent.guest import hostname, state
 from agent.provision import Job, ProvisioningFailed, provision
 from scripts.simulator import scenario
@@ -15,6 +16,7 @@ from scripts.simulator.server import Simulator
 from tests.conftest import Lines
 
 VM_ID = scenario.VM().vm_id
+DIRECTORY = Config().state_directory
 
 
 @pytest.fixture
@@ -32,9 +34,9 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def job(platform: Simulator, root: pathlib.Path, log: Lines, *, force: bool = False, dry_run: bool = False) -> Job:
+def job(platform: Simulator, root: pathlib.Path, log: Lines, *, force: bool = False, dry_run: bool = False, config: Config | None = None) -> Job:
     wireserver, imds = Endpoint(platform.url("wireserver")), Endpoint(platform.url("imds"))
-    return Job(str(root), wireserver, imds, Deadline(8), log, force=force, dry_run=dry_run)
+    return Job(str(root), wireserver, imds, Deadline(8), config or Config({"media.wait": 0}), log, force=force, dry_run=dry_run)
 
 
 def files(root: pathlib.Path) -> list[str]:
@@ -50,13 +52,13 @@ def test_a_second_run_asks_nothing_and_changes_nothing(platform: Simulator, root
 
 
 def test_the_marker_counts_in_the_other_byte_order_and_case(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
-    state.mark_provisioned(str(root), identity.swapped(VM_ID), "as Gen1")
+    state.mark_provisioned(str(root), DIRECTORY, identity.swapped(VM_ID), "as Gen1")
     provision(job(platform, root, log))
     assert platform.exchanges == []
 
 
 def test_a_clone_is_provisioned_anew(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
-    state.mark_provisioned(str(root), "11111111-2222-3333-4444-555555555555", "another VM")
+    state.mark_provisioned(str(root), DIRECTORY, "11111111-2222-3333-4444-555555555555", "another VM")
     provision(job(platform, root, log))
     assert platform.reports == ["Ready"]
 
@@ -65,7 +67,7 @@ def test_a_run_killed_between_marker_and_unit_is_finished_by_the_next(platform: 
     link = root / "etc/systemd/system/multi-user.target.wants/azready.service"
     link.parent.mkdir(parents=True)
     link.symlink_to("../azready.service")
-    state.mark_provisioned(str(root), VM_ID, "killed right behind this")
+    state.mark_provisioned(str(root), DIRECTORY, VM_ID, "killed right behind this")
     provision(job(platform, root, log))
     assert not link.is_symlink()
     assert platform.exchanges == []
@@ -83,7 +85,7 @@ def test_without_any_id_ready_is_reported_and_no_marker_written(tmp_path: pathli
     with Simulator(nameless) as platform:
         provision(job(platform, tmp_path, log, force=True))
         assert platform.reports == ["Ready"]
-    assert files(tmp_path) == ["etc/hostname", "etc/hosts"]
+    assert not (tmp_path / "var").exists()
     assert any("no marker was written" in line for line in log.lines)
 
 
@@ -104,7 +106,7 @@ def test_what_nobody_foresaw_is_reported_as_a_failure(platform: Simulator, root:
         provision(job(platform, root, log))
     assert caught.value.exit_code == 1
     assert platform.reports == ["ProvisioningFailed"]
-    assert platform.exchanges[-1].description == "unhandled exception: RuntimeError: a bug"
+    assert platform.exchanges[-1].description.startswith("result=error|reason=unhandled exception: RuntimeError: a bug|agent=azready/")
     assert files(root) == []
 
 
@@ -120,9 +122,18 @@ def test_a_failure_that_cannot_be_reported_is_said_too(root: pathlib.Path, log: 
         provision(job(platform, root, log))
 
 
-def test_files_that_cannot_be_written_are_warnings(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+def test_files_that_cannot_be_written_are_warnings_where_nothing_is_fatal(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
     (root / "etc").write_text("not a folder")
     (root / "var").write_text("not a folder")
-    provision(job(platform, root, log))
+    provision(job(platform, root, log, config=Config({"media.wait": 0, "fatal": []})))
     assert platform.reports == ["Ready"]
-    assert sum("warning: cannot" in line for line in log.lines) == 5  # looking for the marker, hostname, hosts, marker, unit
+    warnings = [line for line in log.lines if "warning: cannot" in line]
+    for what in ("etc/login.defs", "etc/ssh", "var/lib"):
+        assert any(what in line for line in warnings), what
+
+
+def test_a_user_that_cannot_be_made_fails_the_run(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+    (root / "etc").write_text("not a folder")
+    with pytest.raises(ProvisioningFailed, match=r"provisioning failed and was reported: cannot look up .*not a directory"):
+        provision(job(platform, root, log))
+    assert platform.reports == ["ProvisioningFailed"]

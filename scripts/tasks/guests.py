@@ -1,0 +1,159 @@
+"""Roots of small Linux systems to boot the agent in: for the tests, and for the first boot that `scripts/quickstart` shows.
+
+debian: a minimal Debian with the shadow tools, PAM, sudo and sshd. busybox: nothing but a busybox that can make users. Both are made once and kept in the
+cache; `with_sshd` copies sshd alone, with its libraries, out of the first. Making them takes root and, for Debian, apt.
+"""
+
+import os
+import pathlib
+import platform
+import shutil
+import stat
+from typing import Any
+
+from elftools.elf.dynamic import DynamicSegment
+from elftools.elf.elffile import ELFFile
+from elftools.elf.segments import InterpSegment
+
+from build import packages, sources, toolchain
+from build.cache import BuildError, key, made, run
+
+_PACKAGES = "openssh-server,sudo,passwd,login,busybox-static"
+_LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
+_APPLETS = ("ADDGROUP", "ADDUSER", "ASH", "CAT", "CHPASSWD", "ECHO", "ID", "LS", "TEST")
+_OPTIONS = (
+    "FEATURE_ADDUSER_TO_GROUP",
+    "FEATURE_SHADOWPASSWDS",
+    "LONG_OPTS",
+    "SH_IS_ASH",
+    "STATIC",
+    "USE_BB_CRYPT",
+    "USE_BB_CRYPT_SHA",
+    "USE_BB_PWD_GRP",
+    "USE_BB_SHADOW",
+)
+_VALUES = {"FEATURE_DEFAULT_PASSWD_ALGO": '"sha512"', "FIRST_SYSTEM_ID": "100", "LAST_ID": "60000", "LAST_SYSTEM_ID": "999"}
+_DEVICES = {"null": 3, "zero": 5, "random": 8, "urandom": 9, "tty": (5, 0)}
+_LIBRARIES = ("lib", "usr/lib", "lib64", "usr/lib64")
+
+
+def debian() -> pathlib.Path:
+    """The folder of a minimal Debian of this host's own release; never change it. Raises BuildError where it cannot be made."""
+    release = platform.freedesktop_os_release()
+    if release.get("ID") != "debian" or os.geteuid() != 0:
+        raise BuildError("making a Debian root takes root on Debian")
+    suite = release["VERSION_CODENAME"]
+    exclude = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+
+    def make(place: pathlib.Path) -> None:
+        if not shutil.which("mmdebstrap"):
+            packages.install("mmdebstrap")
+        command = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={_PACKAGES}", *exclude, suite, str(place / "root")]
+        run(command, log=place / "log")
+        for host_key in (place / "root/etc/ssh").glob("ssh_host_*"):
+            host_key.unlink()
+
+    return made("guest-debian", key(suite, _PACKAGES, *exclude), make, hint="about 40 seconds") / "root"
+
+
+def busybox() -> pathlib.Path:
+    """A static busybox with the applets that make users and set passwords. Raises BuildError."""
+    archive = sources.busybox()
+
+    def make(place: pathlib.Path) -> None:
+        sources.unpack(archive, place)
+        tree = next(place.glob("busybox-*"))
+        log = place / "log"
+        run(["make", "allnoconfig"], cwd=tree, log=log)
+        config = tree / ".config"
+        text = config.read_text()
+        for option in (*_APPLETS, *_OPTIONS):
+            text = text.replace(f"# CONFIG_{option} is not set", f"CONFIG_{option}=y")
+        config.write_text(text)
+        # The questions that these open are answered with their defaults, then the values that are not switches are set.
+        run(["sh", "-c", 'yes "" | make oldconfig'], cwd=tree, log=log)
+        lines = [
+            next((f"CONFIG_{name}={value}" for name, value in _VALUES.items() if line.startswith(f"CONFIG_{name}=")), line)
+            for line in config.read_text().splitlines()
+        ]
+        config.write_text("\n".join(lines) + "\n")
+        run(["make", f"-j{os.cpu_count()}", "busybox"], cwd=tree, log=log)
+        shutil.copy(tree / "busybox", place / "busybox")
+        shutil.rmtree(tree)
+
+    inputs = key(toolchain.pins()["busybox"]["sha256"], *_APPLETS, *_OPTIONS, *_VALUES, *_VALUES.values())
+    return made("guest-busybox", inputs, make, hint="about 20 seconds") / "busybox"
+
+
+def copy_of(guest: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
+    """A root of one's own: a copy of `guest`, with the few devices that programs ask for."""
+    run(["cp", "-a", "--reflink=auto", f"{guest}/.", place], log=pathlib.Path(os.devnull))
+    return with_devices(place)
+
+
+def with_busybox(place: pathlib.Path) -> pathlib.Path:
+    """A root that holds busybox and its names, and nothing else: not even /etc/passwd."""
+    (place / "bin").mkdir(parents=True)
+    shutil.copy(busybox(), place / "bin/busybox")
+    for name in ("sh", *(applet.lower() for applet in _APPLETS if applet != "ASH")):
+        (place / "bin" / name).symlink_to("busybox")
+    return with_devices(place)
+
+
+def with_sshd(place: pathlib.Path) -> pathlib.Path:
+    """A root that holds sshd with its libraries and configuration, its own user, a shell, and nothing else."""
+    guest = debian()
+    programs = ["usr/sbin/sshd", *(f"usr/lib/openssh/{name}" for name in ("sshd-session", "sshd-auth", "sftp-server"))]
+    for path in [program for program in programs if (guest / program).exists()]:
+        _copy_program(guest, path, place)
+    for folder in ("etc/ssh/sshd_config.d", "run/sshd", "root", "tmp", "bin"):
+        (place / folder).mkdir(parents=True, exist_ok=True)
+    (place / "bin/sh").unlink(missing_ok=True)
+    shutil.copy(guest / "bin/busybox", place / "bin/sh")
+    # Without PAM, which is a world of its own.
+    (place / "etc/ssh/sshd_config").write_text("Include /etc/ssh/sshd_config.d/*.conf\nUsePAM no\n")
+    (place / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nsshd:x:100:65534::/run/sshd:/bin/false\n")
+    (place / "etc/group").write_text("root:x:0:\nsudo:x:27:\n")
+    (place / "etc/shadow").write_text("root:*:20000:0:99999:7:::\nsshd:!:20000::::::\n")
+    (place / "etc/shadow").chmod(0o600)
+    return with_devices(place)
+
+
+def with_devices(place: pathlib.Path) -> pathlib.Path:
+    """Put /dev/null and its kin into a root. Raises OSError if this user may not."""
+    (place / "dev").mkdir(exist_ok=True)
+    for name, numbers in _DEVICES.items():
+        major, minor = numbers if isinstance(numbers, tuple) else (1, numbers)
+        device = place / "dev" / name
+        if not device.exists():
+            os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+            device.chmod(0o666)
+    return place
+
+
+def _copy_program(guest: pathlib.Path, path: str, place: pathlib.Path) -> None:
+    """Copy a program and all libraries that it needs, to the same paths."""
+    waiting, done = [path], set[str]()
+    while waiting:
+        current = waiting.pop()
+        if current in done:
+            continue
+        done.add(current)
+        target = place / current
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(guest / current, target)
+        with open(guest / current, "rb") as stream:
+            for segment in ELFFile(stream).iter_segments():
+                if isinstance(segment, InterpSegment):
+                    waiting.append(segment.get_interp_name().lstrip("/"))
+                if isinstance(segment, DynamicSegment):
+                    tags: Any = segment.iter_tags("DT_NEEDED")
+                    waiting += [_library(guest, tag.needed) for tag in tags]
+
+
+def _library(guest: pathlib.Path, name: str) -> str:
+    for folder in _LIBRARIES:
+        for place in (guest / folder / name, *(guest / folder).glob(f"*-linux-gnu/{name}")):
+            if place.exists():
+                return str(place.relative_to(guest))
+    raise BuildError(f"{guest} has no library {name}")
