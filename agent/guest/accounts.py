@@ -250,8 +250,11 @@ def _complete(root: str, name: str, shell: str, settings: "dict[str, int]") -> N
     else:
         uid, gid = _free_ids(passwd, group, own_group, settings)
         needs_group = not own_group
+    if needs_group or own_group:
+        _write_changed(
+            root, GSHADOW, lambda old: old if accountfiles.entry(old, name) else accountfiles.with_entry(old, [name, "!", "", ""]), only_existing=True
+        )
     if needs_group:
-        _write_changed(root, GSHADOW, lambda old: accountfiles.with_entry(old, [name, "!", "", ""]), only_existing=True)
         _write(root, GROUP, accountfiles.with_entry(group, [name, "x", str(gid), ""]))
     shadow = _read(root, SHADOW)
     if not accountfiles.entry(shadow, name) and (not fields or fields[1] == "x"):

@@ -1,0 +1,467 @@
+"""Whole first boots of the static file in roots of real systems: Debian with the shadow tools, PAM, sudo and sshd; busybox alone; nothing at all."""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from agent.guest.passwords import sha512_crypt
+from build import emptyroot
+from build.cache import BuildError
+from scripts.simulator import media, scenario
+from scripts.simulator.namespace import CLONE_NEWUTS, unshare
+from scripts.simulator.scenario import VM, Scenario
+from scripts.simulator.server import Simulator
+from scripts.tasks import guests
+from tests.conftest import FROZEN, TOP
+
+pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not emptyroot.possible(), reason="roots of other systems take root")
+
+PASSWORD = "T0p-Secret Pa55:phr4se"
+SECRET_DATA = "#!/bin/sh\n# API_KEY=tr0ub4dor\nexit 0\n"
+USER = VM().admin_username
+WITH_PASSWORD = VM(media="cd", password=PASSWORD, disable_password="false", custom_data=SECRET_DATA)
+Make = Callable[[pathlib.Path], pathlib.Path]
+
+# What every root has after any first boot: the lock of the account files, and what programs leave beside what they edit.
+MAKERS: dict[str, Make] = {
+    "debian": lambda place: guests.copy_of(guests.debian(), place),
+    "busybox": guests.with_busybox,
+    "sshd": guests.with_sshd,
+    "nothing": lambda place: place,
+}
+
+
+@pytest.fixture
+def make() -> Iterator[Callable[[str], pathlib.Path]]:
+    """Makes a root of one's own, with the static file in it."""
+    with contextlib.ExitStack() as stack:
+
+        def one(kind: str) -> pathlib.Path:
+            place = pathlib.Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            place.chmod(0o755)
+            try:
+                MAKERS[kind](place)
+            except BuildError as error:
+                pytest.skip(f"the root {kind} cannot be made here: {error}")
+            shutil.copy(FROZEN, place / "azready")
+            return place
+
+        yield one
+
+
+@dataclasses.dataclass
+class Boot:
+    code: int
+    said: str
+    reports: list[str]
+    description: str
+
+
+def played(vm: VM, name: str = "healthy") -> Scenario:
+    return dataclasses.replace(scenario.load(name), vm=vm)
+
+
+def insert(root: pathlib.Path, vm: VM) -> None:
+    """Put the CD into the drive."""
+    if vm.media:
+        (root / "dev").mkdir(exist_ok=True)
+        (root / "dev/sr0").write_bytes(media.image(vm))
+
+
+def boot(root: pathlib.Path, vm: VM, *, name: str = "healthy", around: tuple[str, ...] = (), command: str = "provision") -> Boot:
+    insert(root, vm)
+    with Simulator(played(vm, name)) as platform:
+        words = [command, "--force", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds"), "--deadline", "20"]
+        if around:  # outside of the root, which holds no such program
+            command_line = [*around, "chroot", str(root), "/azready", *words]
+            result = subprocess.run(
+                command_line, capture_output=True, text=True, timeout=60, preexec_fn=lambda: unshare(CLONE_NEWUTS), stdin=subprocess.DEVNULL
+            )
+        else:
+            result = emptyroot.run(root, words, writable=True)
+        assert platform.problems == []
+        descriptions = [exchange.description for exchange in platform.exchanges if exchange.report]
+        return Boot(result.returncode, result.stderr + result.stdout, platform.reports, descriptions[-1] if descriptions else "")
+
+
+def entry(root: pathlib.Path, file: str, name: str = USER) -> list[str]:
+    lines = (root / "etc" / file).read_text().splitlines()
+    return next((line.split(":") for line in lines if line.startswith(f"{name}:")), [])
+
+
+def inside(root: pathlib.Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(words, preexec_fn=emptyroot.entering(root, writable=True), capture_output=True, text=True, env={"PATH": "/usr/sbin:/usr/bin:/bin"})
+
+
+@pytest.mark.parametrize("kind", ["debian", "busybox", "nothing"])
+def test_a_user_with_key_and_password_is_made(make: Callable[[str], pathlib.Path], kind: str) -> None:
+    root = make(kind)
+    if kind == "busybox":
+        (root / "etc").mkdir()
+        (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+        (root / "etc/group").write_text("root:x:0:\nwheel:x:10:\n")
+        (root / "etc/shadow").write_text("root:*:20000:0:99999:7:::\n")
+        (root / "etc/shadow").chmod(0o600)
+    first = boot(root, WITH_PASSWORD)
+    assert (first.code, first.reports) == (0, ["Ready"]), first.said
+    assert "warning" not in first.said
+    shell = {"debian": "/bin/bash", "busybox": "/bin/sh", "nothing": "/bin/sh"}[kind]
+    passwd = entry(root, "passwd")
+    assert [passwd[2], passwd[3], passwd[5], passwd[6]] == ["1000", "1000", f"/home/{USER}", shell]
+    assert entry(root, "group")[2] == "1000"
+    field = entry(root, "shadow")[1]
+    if field.startswith("$6$"):
+        assert sha512_crypt(PASSWORD.encode(), field.split("$")[2]) == field
+    else:
+        assert (kind, field[:3]) == ("debian", "$y$")  # from PAM; test_passwords_let_in shows that it is the right one
+    keys = root / f"home/{USER}/.ssh/authorized_keys"
+    assert keys.read_text() == scenario.KEY + "\n"
+    assert [(oct(path.stat().st_mode & 0o777), path.stat().st_uid) for path in (keys, keys.parent, keys.parents[1])] == [
+        ("0o600", 1000),
+        ("0o700", 1000),
+        ("0o700", 1000),
+    ]
+    if kind == "busybox":
+        assert entry(root, "group", "wheel")[3] == USER
+    assert oct((root / "etc/shadow").stat().st_mode & 0o777) in ("0o640", "0o600")
+
+
+def test_the_tool_of_the_image_makes_the_user(make: Callable[[str], pathlib.Path]) -> None:
+    """useradd and busybox adduser leave traces of their own that editing would not."""
+    debian = make("debian")
+    boot(debian, VM())
+    assert (debian / "etc/subuid").read_text() == f"{USER}:100000:65536\n"
+    busybox = make("busybox")
+    (busybox / "etc").mkdir()
+    for name, text in (("passwd", "root:x:0:0:root:/root:/bin/sh\n"), ("group", "root:x:0:\n"), ("shadow", "root:*::::::\n")):
+        (busybox / "etc" / name).write_text(text)
+    boot(busybox, VM())
+    assert entry(busybox, "passwd")[4] == "Linux User,,,"
+
+
+def test_a_tool_that_fails_is_replaced(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("debian")
+    for name in ("useradd", "chpasswd"):
+        program = root / "usr/sbin" / name
+        program.unlink()
+        program.write_text(f"#!/bin/sh\ncat >/dev/null\necho '{name} is broken' >&2\nexit 9\n")
+        program.chmod(0o755)
+    first = boot(root, WITH_PASSWORD)
+    assert first.code == 0, first.said
+    assert "/usr/sbin/useradd ended with 9 and said 'useradd is broken'; the account files are edited instead" in first.said
+    assert "/usr/sbin/chpasswd ended with 9 and changed nothing; /etc/shadow is edited instead" in first.said
+    assert entry(root, "gshadow") == [USER, "!", "", ""]
+    field = entry(root, "shadow")[1]
+    assert sha512_crypt(PASSWORD.encode(), field.split("$")[2]) == field
+    assert inside(root, "pwck", "-r").returncode in (0, 2), inside(root, "pwck", "-r").stdout  # 2: homes of system users are missing, as in any Debian
+    assert USER not in inside(root, "pwck", "-r").stdout
+    assert inside(root, "grpck", "-r").returncode == 0
+
+
+def test_an_existing_user_is_kept_and_completed(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("debian")
+    inside(root, "useradd", "--create-home", "--shell", "/bin/sh", "--uid", "4242", "--password", "$6$old$hash", USER)
+    shutil.rmtree(root / f"home/{USER}")
+    ssh = root / f"home/{USER}/.ssh"
+    ssh.mkdir(parents=True)
+    for path in (ssh, ssh.parent):
+        os.chown(path, 4242, 4242)
+    (ssh / "authorized_keys").write_text("# mine\nssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ== old")
+    before = entry(root, "passwd")
+    first = boot(root, VM())
+    assert first.code == 0, first.said
+    assert entry(root, "passwd") == before
+    assert entry(root, "shadow")[1] == "$6$old$hash"
+    assert (ssh / "authorized_keys").read_text() == f"# mine\nssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ== old\n{scenario.KEY}\n"
+    assert (ssh / "authorized_keys").stat().st_uid == 4242
+    assert f"{USER} ALL=(ALL:ALL) ALL" in (root / "etc/sudoers.d/90-azready").read_text()  # has a password, so it is asked for
+
+
+def test_a_key_lets_the_user_in_and_sudo_works(make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path) -> None:
+    root = make("debian")
+    key = guests.make_key(tmp_path / "key", "planted")
+    first = boot(root, VM(public_keys=(key,)))
+    assert first.code == 0, first.said
+    assert entry(root, "shadow")[1] == "!"  # sshd of Debian asks PAM, which does not mind for keys
+    with guests.Sshd(root) as sshd:
+        result = sshd.login(USER, "sudo -n id -u && id -nG && pwd", key=tmp_path / "key")
+        assert (result.returncode, result.stdout.split()) == (0, ["0", USER, "adm", "sudo", f"/home/{USER}"]), result.stderr + sshd.said.read_text()
+        assert sshd.login(USER, "true", password=PASSWORD).returncode == 255
+    assert (root / "etc/ssh/sshd_config.d/00-azready.conf").read_text() == "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+
+
+def test_passwords_let_in_exactly_if_the_platform_says_so(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("debian")
+    first = boot(root, WITH_PASSWORD)
+    assert first.code == 0, first.said
+    with guests.Sshd(root) as sshd:
+        assert sshd.login(USER, "echo in", password=PASSWORD).stdout == "in\n", sshd.said.read_text()
+        assert sshd.login(USER, "echo in", password=PASSWORD + "x").returncode == 255
+        wrong = sshd.login(USER, f"echo '{PASSWORD}' | sudo -S -p '' id -u", password=PASSWORD)
+        assert wrong.stdout == "0\n", wrong.stderr
+    other = make("debian")
+    forbidden = boot(other, dataclasses.replace(WITH_PASSWORD, disable_password="true"))
+    assert forbidden.code == 0, forbidden.said
+    with guests.Sshd(other) as sshd:
+        assert sshd.login(USER, "echo in", password=PASSWORD).returncode == 255
+
+
+def test_without_pam_a_key_lets_in_although_there_is_no_password(make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path) -> None:
+    """Nothing but sshd and a shell; an account that is locked by "!" would be refused by an sshd that does not ask PAM."""
+    root = make("sshd")
+    key = guests.make_key(tmp_path / "key", "planted")
+    first = boot(root, VM(public_keys=(key,)))
+    assert first.code == 0, first.said
+    assert entry(root, "shadow")[1] == "*"
+    with guests.Sshd(root) as sshd:
+        assert sshd.login(USER, "echo in", key=tmp_path / "key").stdout == "in\n", sshd.said.read_text()
+
+
+@pytest.mark.parametrize("kind", ["debian", "nothing"])
+@pytest.mark.parametrize("how", ["well", "failing"])
+def test_nothing_secret_is_shown(make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path, kind: str, how: str) -> None:
+    """A planted password and customData are searched for in all that is said, in every argument and environment, and in every file of the root."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed (scripts/test installs it where it can)")
+    root = make(kind)
+    vm = WITH_PASSWORD if how == "well" else dataclasses.replace(WITH_PASSWORD, admin_username="daemon" if kind == "debian" else "root")
+    trace = tmp_path / "trace"
+    first = boot(root, vm, around=(strace, "-f", "-v", "-s", "100000", "-e", "trace=execve", "-o", str(trace)))
+    assert first.code == (0 if how == "well" else 1), first.said
+    (root / "dev/sr0").unlink()
+    words = (PASSWORD, *PASSWORD.split(), "tr0ub4dor")
+    for word in words:
+        assert word not in first.said
+        assert word not in first.description
+        assert word not in trace.read_text()
+    holders = [
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and not path.is_symlink() and any(word.encode() in path.read_bytes() for word in words)
+    ]
+    saved = root / "var/lib/azready/customdata"
+    if how == "well":
+        assert holders == ["var/lib/azready/customdata"]
+        assert oct(saved.stat().st_mode & 0o777) == "0o600"
+        assert saved.read_text() == SECRET_DATA
+    else:
+        assert holders == []
+
+
+@pytest.mark.parametrize(
+    ("vm", "reason"),
+    [
+        (VM(admin_username="root"), "the user name 'root' is refused: root is no user to log in as"),
+        (VM(admin_username="daemon"), "the user name 'daemon' is refused: it belongs to the system, with uid 1"),
+        (VM(admin_username="nobody"), "the user name 'nobody' is refused: it belongs to the system, with uid 65534"),
+        (VM(admin_username="a:b"), "the user name 'a:b' is refused: it holds ':'"),
+        (VM(admin_username="a\nb"), "the user name 'a\\nb' is refused: it holds '\\n'"),
+        (VM(admin_username="-rf"), "the user name '-rf' is refused: it starts with '-'"),
+        (VM(admin_username="x" * 33), "is refused: it has more than 32 bytes"),
+        (VM(public_keys=("ssh-rsa AAAA",)), f"none of the 1 SSH keys for {USER} is a key that sshd could use"),
+        (VM(public_keys=(), disable_password="false"), f"neither an SSH key nor a password came for the user {USER}: nobody could log in"),
+    ],
+)
+def test_a_failing_step_is_reported_to_host_and_platform(make: Callable[[str], pathlib.Path], vm: VM, reason: str) -> None:
+    root = make("nothing")
+    (root / "etc").mkdir()
+    (root / "etc/azready.toml").write_text("media.wait = 0\n")
+    (root / "etc/passwd").write_text("daemon:x:1:1::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n")
+    pool = root / "var/lib/hyperv/.kvp_pool_1"
+    pool.parent.mkdir(parents=True)
+    failed = boot(root, vm)
+    assert (failed.code, failed.reports) == (1, ["ProvisioningFailed"])
+    flat = " ".join(reason.split("\\n"))
+    assert reason.replace("\\n", "\\n") in failed.said or flat in failed.said
+    assert failed.description.startswith("result=error|reason=")
+    assert reason[:60] in failed.description
+    assert f"vm_id={vm.vm_id}|timestamp=" in failed.description
+    record = pool.read_bytes()
+    assert len(record) == 2560
+    assert record[:512].rstrip(b"\0") == b"PROVISIONING_REPORT"
+    assert record[512:].rstrip(b"\0").decode() == failed.description
+    assert not (root / "var/lib/azready").exists()
+
+
+def test_success_is_recorded_for_the_host(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("nothing")
+    pool = root / "var/lib/hyperv/.kvp_pool_1"
+    pool.parent.mkdir(parents=True)
+    pool.write_bytes(b"HostName".ljust(2560, b"\0"))
+    assert boot(root, VM()).code == 0
+    records = pool.read_bytes()
+    assert len(records) == 2 * 2560
+    assert re.fullmatch(
+        r"result=success\|agent=azready/[\d.]+\|timestamp=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\|vm_id=[-0-9a-f]{36}", records[3072:].rstrip(b"\0").decode()
+    )
+
+
+def test_records_from_before_this_boot_go(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("nothing")
+    pool = root / "var/lib/hyperv/.kvp_pool_1"
+    pool.parent.mkdir(parents=True)
+    pool.write_bytes(b"Stale".ljust(2560, b"\0"))
+    os.utime(pool, (1_000_000_000, 1_000_000_000))
+    assert boot(root, VM()).code == 0
+    assert pool.read_bytes()[:512].rstrip(b"\0") == b"PROVISIONING_REPORT"
+
+
+def test_sigterm_in_the_middle_is_reported(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("nothing")
+    hanging = scenario.parse("hanging", '[[imds]]\ntimes = "forever"\nconnection = "hang"')
+    with Simulator(hanging) as platform:
+        words = ["/azready", "provision", "--force", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds"), "--deadline", "60"]
+        agent = subprocess.Popen(words, preexec_fn=emptyroot.entering(root, writable=True), stderr=subprocess.PIPE, text=True, env={})
+        end = time.monotonic() + 10
+        while not platform.exchanges and time.monotonic() < end:
+            time.sleep(0.01)
+        agent.send_signal(signal.SIGTERM)
+        said = agent.communicate(timeout=20)[1]
+        assert (agent.returncode, platform.reports) == (1, ["ProvisioningFailed"]), said
+        assert "reason=terminated by SIGTERM before Ready was reported" in platform.exchanges[-1].description
+    assert [str(path.relative_to(root)) for path in root.rglob("*")] == ["azready"]
+
+
+@pytest.mark.parametrize(("fatal", "code", "reports"), [("", 0, ["Ready"]), ('fatal = ["custom_data"]', 1, ["ProvisioningFailed"])])
+def test_custom_data_runs_once_if_configured(make: Callable[[str], pathlib.Path], fatal: str, code: int, reports: list[str]) -> None:
+    root = make("busybox")
+    (root / "etc").mkdir()
+    (root / "etc/azready.toml").write_text(f"{fatal}\nrun_custom_data = true\n")
+    (root / "var/lib/hyperv").mkdir(parents=True)
+    script = "#!/bin/sh\necho from the script\necho once >>/ran\nid -u >>/ran\nexit 7\n"
+    vm = VM(media="cd", custom_data=script)
+    first = boot(root, vm)
+    assert (first.code, first.reports) == (code, reports), first.said
+    assert "customdata: from the script" in first.said
+    assert "the customData script ended with exit code 7" in first.said
+    record = (root / "var/lib/hyperv/.kvp_pool_1").read_bytes()[512:].rstrip(b"\0").decode()
+    assert ("custom_data_exit_code=7" in record) if code == 0 else ("reason=the customData script ended with exit code 7" in record)
+    shutil.rmtree(root / "var/lib/azready" / f"{vm.vm_id}.provisioned", ignore_errors=True)
+    (root / "var/lib/azready" / f"{vm.vm_id}.provisioned").unlink(missing_ok=True)
+    again = boot(root, vm)
+    assert "was run before and ended with 7: it is not run again" in again.said
+    assert (root / "ran").read_text() == "once\n0\n"
+
+
+def test_custom_data_is_not_run_otherwise(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("busybox")
+    assert boot(root, VM(media="cd", custom_data="#!/bin/sh\necho >/ran\n")).code == 0
+    assert not (root / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("deadline = 5\n[user]\nshel = '/bin/sh'\n", "/etc/azready.toml line 3: user.shel is no known key"),
+        ("deadline = 'soon'\n", "/etc/azready.toml line 1: deadline is 'soon'; it takes a whole number"),
+        ("a = \n", "/etc/azready.toml is not TOML: "),
+    ],
+)
+def test_a_bad_configuration_is_told_to_the_platform(make: Callable[[str], pathlib.Path], text: str, says: str) -> None:
+    root = make("nothing")
+    (root / "etc").mkdir()
+    (root / "etc/azready.toml").write_text(text)
+    failed = boot(root, VM())
+    assert (failed.code, failed.reports) == (2, ["ProvisioningFailed"])
+    assert says in failed.said
+    assert says in failed.description
+    assert "Traceback" not in failed.said
+
+
+def test_what_only_the_kernel_can_read_is_mounted_and_unmounted(make: Callable[[str], pathlib.Path]) -> None:
+    """mount is a script here: the kernels of test machines have no driver for anything that our own readers do not know."""
+    root = make("busybox")
+    insert(root, VM(media="junk"))
+    (root / "ovf-env.xml").write_bytes(media.ovf_env(WITH_PASSWORD))
+    copy = 'echo "$@" >>/mounts; cat /ovf-env.xml > "$4/ovf-env.xml"\n'
+    for name, script in (("mount", copy), ("umount", 'echo "umount $1" >>/mounts; echo -n > "$1/ovf-env.xml"; /bin/rm "$1/ovf-env.xml"\n')):
+        (root / "bin" / name).write_text("#!/bin/sh\n" + script)
+        (root / "bin" / name).chmod(0o755)
+    shutil.copy(guests.debian() / "bin/busybox", root / "bin/rm")
+    first = boot(root, dataclasses.replace(VM(disable_password="false"), media=""))
+    assert first.code == 0, first.said
+    assert (root / "mounts").read_text() == "-o ro,nosuid,nodev,noexec /dev/sr0 /run/azready.media\numount /run/azready.media\n"
+    assert not (root / "run/azready.media").exists()
+    assert f"the password of {USER} is set" in first.said
+
+
+@pytest.mark.parametrize("drive", ["junk", "blank"])
+def test_junk_in_the_drive_is_a_warning(make: Callable[[str], pathlib.Path], drive: str) -> None:
+    root = make("nothing")
+    first = boot(root, VM(media=drive))
+    assert (first.code, first.reports) == (0, ["Ready"])
+    assert "warning: /dev/sr0 holds something that cannot be read" in first.said
+
+
+def test_check_says_what_would_be_done_and_changes_nothing(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("debian")
+    insert(root, WITH_PASSWORD)
+    before = sorted(str(path) for path in root.rglob("*"))
+    with Simulator(played(WITH_PASSWORD)) as platform:
+        words = ["check", "--force", "--json", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds")]
+        result = emptyroot.run(root, words, writable=True)
+        methods = {exchange.request.method for exchange in platform.exchanges}
+    assert result.returncode == 0, result.stdout
+    answer = json.loads(result.stdout)
+    assert answer["ok"] is True
+    assert methods == {"GET"}
+    assert f"create the user {USER} with /bin/bash" in answer["would"]
+    assert f"set the password of {USER}" in answer["would"]
+    subjects = {finding["subject"] for finding in answer["findings"]}
+    assert {"platform", "VM id", "link", "IMDS", "wireserver", "goal state", "CD", "marker", "unit", "tools"} <= subjects
+    assert PASSWORD not in result.stdout
+    assert before == sorted(str(path) for path in root.rglob("*"))
+
+
+def test_check_fails_where_provisioning_would(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("nothing")
+    with Simulator(played(VM(admin_username="root"), "healthy")) as platform:
+        words = ["check", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds")]
+        not_azure = emptyroot.run(root, words)
+        forced = emptyroot.run(root, [*words, "--force"])
+    assert (not_azure.returncode, forced.returncode) == (1, 1)
+    assert "BAD   platform       not Azure: there is no chassis asset tag" in not_azure.stdout
+    assert "BAD   plan           the user name 'root' is refused" in forced.stdout
+    assert forced.stdout.endswith("provisioning would NOT work: see the lines that start with BAD\n")
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 13, 21, 34])
+@pytest.mark.parametrize("kind", ["debian", "nothing"])
+def test_a_killed_run_is_finished_by_the_next(make: Callable[[str], pathlib.Path], kind: str, at: int) -> None:
+    """The static file and, in Debian, the tools that it starts, all killed at their Nth change; tests/simulated kills at every single one."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed (scripts/test installs it where it can)")
+    root = make(kind)
+    calls = "rename,mkdir,unlink,symlink,chown,fchown,fchmod,chmod,ftruncate,fsync,write"
+    boot(root, WITH_PASSWORD, around=(strace, "-f", "-o", "/dev/null", "-e", f"inject={calls}:signal=KILL:when={at}"))
+    # What a power cut leaves of the tools' own locks, they themselves take for stale: the process is gone.
+    again = boot(root, WITH_PASSWORD)
+    assert again.code == 0, again.said
+    assert [
+        len([line for line in (root / "etc" / name).read_text().splitlines() if line.startswith(f"{USER}:")]) for name in ("passwd", "shadow", "group")
+    ] == [1, 1, 1]
+    assert entry(root, "passwd")[5] == f"/home/{USER}"
+    assert entry(root, "shadow")[1][:1] == "$"
+    assert (root / f"home/{USER}/.ssh/authorized_keys").read_text() == scenario.KEY + "\n"
+    assert list(root.rglob("*.azready")) == []
+    if kind == "debian":
+        assert inside(root, "grpck", "-r").returncode == 0
+        assert USER not in inside(root, "pwck", "-r").stdout
+
+
+def test_the_host_keeps_its_name() -> None:
+    assert os.uname().nodename != VM().computer_name
+    assert TOP.exists()
