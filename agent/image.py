@@ -112,7 +112,6 @@ class Generalization:
             place = f"{files.resolve(self._root, directory).rstrip('/')}/{name}"
             try:
                 files.remove_tree(place)
-                files.sync_directory(place.rpartition("/")[0])
             except OSError as error:
                 raise GuestError(f"cannot remove {place}: {reason(error)}") from None
 

@@ -13,7 +13,7 @@ from agent.azure import identity
 from agent.azure.retry import Deadline
 from agent.azure.wireserver import Wireserver
 from agent.errors import AzreadyError, GaveUp, GuestError, PrivilegeError, Refused
-from agent.guest import hostname, state
+from agent.guest import files, hostname, state
 from agent.init import systemd
 from agent.osprofile import OSProfile
 
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from agent.guest.accounts import Account
     from agent.log import Log
     from agent.protocol.imds import InstanceMetadata
+
+# Where a first boot changes files; each may be a file system of its own.
+_CHANGED = ("/etc", "/etc/ssh/sshd_config.d", "/etc/sudoers.d", "/home")
 
 LAST_WORDS = 20.0  # seconds for telling the platform that the run was terminated; init systems wait longer than that
 
@@ -120,6 +123,7 @@ def _carry_out(job: Job, profile: OSProfile) -> None:
         _step(job, "sshd", lambda: _sshd(job, allowed=not profile.disable_password))
     _step(job, "custom_data", lambda: _custom_data(job, profile))
     _step(job, "user_data", lambda: _user_data(job, profile))
+    _or_warn(job, lambda: files.settle(job.root, (*_CHANGED, job.config.state_directory)))
     _step(job, "kvp", lambda: _record_success(job))
 
 
@@ -163,7 +167,7 @@ def find_medium(job: Job, metadata: "InstanceMetadata | None") -> "Medium | None
         job.root,
         job.config.devices,
         job.deadline.within(wait),
-        lambda device: mount.read_files(job.root, device, (media.DOCUMENT, media.CUSTOM_DATA)),
+        lambda device: mount.read_files(job.root, device, f"{job.config.state_directory}/media", (media.DOCUMENT, media.CUSTOM_DATA)),
         job.log,
     )
 

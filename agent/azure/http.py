@@ -68,7 +68,7 @@ def exchange(endpoint: Endpoint, method: str, target: str, headers: dict[str, st
         reader = ResponseReader()
         while True:
             connection.settimeout(_within(SILENCE_LIMIT, limit))
-            piece = connection.recv(65536)
+            piece = connection.recv(16384)
             response = reader.feed(piece) if piece else reader.end()
             if response is not None:
                 return response

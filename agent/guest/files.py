@@ -1,7 +1,8 @@
 """Reading and replacing files under a root, so that a power cut leaves the old or the new file and never half of one.
 
-A replacement is written beside its target, given the target's owner, mode and SELinux label, synced, and renamed over it. Symbolic links are followed
-the way a process inside the root would see them: an absolute link starts at the root again, and `..` never leaves it.
+A replacement is written beside its target, given the target's owner, mode and SELinux label, synced, and renamed over it. That the renames themselves
+are on the disk is seen to once, by `settle`, before anyone is told that they are done. Symbolic links are followed the way a process inside the root
+would see them: an absolute link starts at the root again, and `..` never leaves it.
 """
 
 import posix
@@ -66,7 +67,9 @@ def _read(place: str, limit: int, *, cut: bool = False) -> "bytes | None":
         raise _failed("read", place, error) from None
     try:
         pieces = bytearray()
-        while piece := posix.read(fd, 65536):
+        # As much as it says it has: a buffer for more is mapped and cleared each time, which is what most of a read would cost.
+        ask = min(max(posix.fstat(fd).st_size, 511) + 1, 65536)
+        while piece := posix.read(fd, ask):
             pieces += piece
             if len(pieces) > limit:
                 if cut:
@@ -85,9 +88,9 @@ def replace(root: str, path: str, content: bytes, mode: int = 0o644, owner: "tup
     A file that is there keeps its owner, mode and label; a new one gets `mode`, `owner` (uid, gid) if that is given, and, from the kernel, the label of
     its directory. Raises GuestError, with the old file as it was.
     """
-    make_directories(root, path.rpartition("/")[0])
     place = resolve(root, path)
     directory, _, name = place.rpartition("/")
+    _make_directories(root, directory)
     temporary = f"{directory}/.{name}.azready"
     left = temporary
     try:
@@ -99,7 +102,6 @@ def replace(root: str, path: str, content: bytes, mode: int = 0o644, owner: "tup
             posix.close(fd)
         posix.rename(temporary, place)
         left = ""
-        sync_directory(directory)
     except OSError as error:
         raise _failed("replace", place, error) from None
     finally:
@@ -150,13 +152,21 @@ def is_directory(root: str, path: str) -> bool:
 
 def make_directories(root: str, path: str, mode: int = 0o755) -> None:
     """Make a directory and its parents where they are missing; what is there stays as it is. Raises GuestError."""
+    _make_directories(root, resolve(root, path), mode)
+
+
+def _make_directories(root: str, directory: str, mode: int = 0o755) -> None:
+    try:
+        if S_ISDIR(posix.stat(directory or "/").st_mode):
+            return
+    except OSError:
+        pass  # what is in the way is found out below
     place = root.rstrip("/")
-    for part in resolve(root, path)[len(place) :].split("/"):
+    for part in directory[len(place) :].split("/"):
         if part:
             place += "/" + part
             try:
                 posix.mkdir(place, mode)
-                sync_directory(place.rpartition("/")[0])
             except FileExistsError:
                 pass
             except OSError as error:
@@ -201,6 +211,18 @@ def copy(source: str, target: str, mode: int, owner: "tuple[int, int] | None" = 
             posix.close(new)
     finally:
         posix.close(old)
+
+
+def settle(root: str, paths: "tuple[str, ...]") -> None:
+    """Make all that was replaced in these directories survive a power cut; those that are not there are passed over. Raises GuestError."""
+    for path in paths:
+        place = resolve(root, path)
+        try:
+            sync_directory(place)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            raise _failed("sync", place, error) from None
 
 
 def sync_directory(directory: str) -> None:

@@ -5,30 +5,28 @@ import posix
 from agent.errors import GuestError, reason
 from agent.guest import files, programs
 
-_PLACE = "/run/azready.media"
 
-
-def read_files(root: str, device: str, names: "tuple[str, ...]") -> "dict[str, bytes]":
-    """The files `names` in the top folder of the file system on `device`. Raises GuestError if there is no mount or it fails."""
+def read_files(root: str, device: str, place: str, names: "tuple[str, ...]") -> "dict[str, bytes]":
+    """The files `names` in the top folder of the file system on `device`, mounted for a moment at `place`. Raises GuestError if that is not possible."""
     mount, umount = programs.usable(root, "mount"), programs.usable(root, "umount")
     if not mount or not umount:
         raise GuestError("the image has no mount to try")
     try:
-        files.make_directories("/", _PLACE, 0o700)
-        result = programs.run([mount, "-o", "ro,nosuid,nodev,noexec", device, _PLACE])
+        files.make_directories("/", place, 0o700)
+        result = programs.run([mount, "-o", "ro,nosuid,nodev,noexec", device, place])
         if result.code:
             raise GuestError(f"{mount} {result}")
         try:
-            contents = {name: files.read(_PLACE, f"/{name}") for name in names}
+            contents = {name: files.read(place, f"/{name}") for name in names}
         finally:
-            result = programs.run([umount, _PLACE])
+            result = programs.run([umount, place])
         if result.code:
             raise GuestError(f"{umount} {result}")
     finally:
         try:
-            posix.rmdir(_PLACE)
+            posix.rmdir(place)
         except FileNotFoundError:
             pass
         except OSError as error:
-            raise GuestError(f"cannot remove {_PLACE}: {reason(error)}") from None
+            raise GuestError(f"cannot remove {place}: {reason(error)}") from None
     return {name: content for name, content in contents.items() if content is not None}

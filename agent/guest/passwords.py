@@ -68,15 +68,14 @@ def sha512_crypt(secret: bytes, salt: str, rounds: int = ROUNDS) -> str:
     digest = start.digest()
     p = _cycled(sha512(secret * len(secret)).digest(), len(secret))
     s = _cycled(sha512(key * (16 + digest[0])).digest(), len(key))
+    # What surrounds the digest in a round repeats after 2 * 3 * 7 of them; joined beforehand, a round is one call.
+    around = []
+    for index in range(42):
+        inner = (s if index % 3 else b"") + (p if index % 7 else b"")
+        around.append((p + inner, b"") if index & 1 else (b"", inner + p))
     for index in range(rounds):
-        odd = index & 1
-        step = sha512(p if odd else digest)
-        if index % 3:
-            step.update(s)
-        if index % 7:
-            step.update(p)
-        step.update(digest if odd else p)
-        digest = step.digest()
+        before, behind = around[index % 42]
+        digest = sha512(before + digest + behind).digest()
     text = "".join(_base64(digest[a] << 16 | digest[b] << 8 | digest[c], 4) for a, b, c in _ORDER) + _base64(digest[63], 2)
     prefix = "" if rounds == ROUNDS else f"rounds={rounds}$"
     return f"$6${prefix}{key.decode()}${text}"

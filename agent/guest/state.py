@@ -16,6 +16,7 @@ def is_provisioned(root: str, directory: str, vm_ids: "tuple[str, ...]") -> bool
 def mark_provisioned(root: str, directory: str, vm_id: str, note: str) -> None:
     """Remember that the VM `vm_id` is done; `note` is a line for people. Raises GuestError."""
     files.replace(root, _marker(directory, vm_id), f"{timestamp()} {note}\n".encode())
+    files.settle(root, (directory,))
 
 
 def timestamp() -> str:

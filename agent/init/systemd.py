@@ -16,7 +16,9 @@ WANTS = f"{PATH}/multi-user.target.wants"
 _MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 
 # The order: not after network-online.target, because the agent waits for the way to the wireserver itself, and better; before all that lets people in.
-# The sandbox: as tight as the work allows. IPAddressAllow names the two addresses of the platform; a unit with another --wireserver needs them changed.
+# The sandbox: as tight as the work allows. /etc, /var/lib and the homes are what a first boot writes; mount is for media that only the kernel can read, and
+# what is forbidden fails with EPERM, so that a helper program does without instead of dying. A customData script is run outside of it, by systemd-run.
+# IPAddressAllow names the two addresses of the platform; a unit with another --wireserver needs them changed.
 _UNIT = """\
 [Unit]
 Description=Make this machine ready for Azure
@@ -35,18 +37,18 @@ LockPersonality=yes
 MemoryDenyWriteExecute=yes
 ProtectClock=yes
 ProtectControlGroups=yes
-ProtectHome=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectSystem=strict
-ReadWritePaths=-/etc -/var/lib
+ReadWritePaths=-/etc -/var/lib -/home
 RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
 SystemCallArchitectures=native
-SystemCallFilter=@system-service sethostname
+SystemCallFilter=@system-service @mount sethostname
+SystemCallErrorNumber=EPERM
 IPAddressDeny=any
 IPAddressAllow=168.63.129.16 169.254.169.254
 

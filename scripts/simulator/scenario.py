@@ -53,7 +53,7 @@ class VM:
     admin_username: str = "azureuser"
     public_keys: tuple[str, ...] = (KEY,)
     key_path: str = ""  # "" is where Azure puts them, in the user's home
-    disable_password: str = "true"  # noqa: S105  # IMDS writes it as text
+    disable_password: str = "true"  # IMDS writes it as text
     password: str = ""  # on the provisioning CD only
     custom_data: str = ""  # on the CD, as base64 of this text
     user_data: str = ""

@@ -5,6 +5,7 @@ the memory of whoever starts it), processes started and files opened for writing
 """
 
 import argparse
+import dataclasses
 import os
 import pathlib
 import re
@@ -25,6 +26,7 @@ from build import packages
 from build.cache import BuildError
 from scripts.simulator import namespace, platform, scenario
 from scripts.simulator.server import Exchange, Simulator
+from scripts.tasks import guests
 
 TOP = pathlib.Path(__file__).parents[2]
 FILE = TOP / "dist" / "azready-linux-x86_64"
@@ -34,7 +36,7 @@ _STARTS = re.compile(r"^\d*\s*(?:clone|clone3|fork|vfork)\(.*= \d+$|<\.\.\. (?:c
 
 
 class Candidate:
-    """One program: `words` may hold {root}, which becomes a fresh folder for each run."""
+    """One program: `words` may hold {root}, which becomes the root of a system that is not provisioned yet, a fresh one for each run."""
 
     def __init__(self, name: str, words: list[str]) -> None:
         self.name = name
@@ -56,7 +58,7 @@ def main() -> int:
     file = str(options.file.absolute())
     candidates = [
         Candidate("azready report ready", [file, "report", "ready"]),
-        Candidate("azready provision", [file, "provision", "--force", "--root", "{root}"]),
+        Candidate("azready provision", [file, "provision", "--root", "{root}"]),
     ]
     for text in options.against:
         name, _, command = text.partition("=")
@@ -94,11 +96,14 @@ def measure(candidates: list[Candidate], runs: int, console: Console) -> None:
             arrived.set()
 
     addresses = {"wireserver": (platform.WIRESERVER, 80), "imds": (platform.IMDS, 80)}
-    with Simulator(scenario.load("healthy"), on_exchange=on_exchange, **addresses):
+    healthy = dataclasses.replace(scenario.load("healthy"), vm=guests.EVERYTHING)
+    with Simulator(healthy, on_exchange=on_exchange, **addresses):
 
         def run(candidate: Candidate, *around: str) -> float:
             arrived.clear()
             with tempfile.TemporaryDirectory() as root:
+                if "{root}" in candidate.words:
+                    guests.sketch(pathlib.Path(root), guests.EVERYTHING)
                 words = [*around, *(word.replace("{root}", root) for word in candidate.words)]
                 started = time.monotonic()
                 process = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)

@@ -22,6 +22,8 @@ from elftools.elf.segments import InterpSegment
 
 from build import emptyroot, packages, sources, toolchain
 from build.cache import BuildError, key, made, run
+from scripts.simulator import media
+from scripts.simulator.scenario import VM
 
 _PACKAGES = "openssh-server,sudo,passwd,login,busybox-static"
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
@@ -39,6 +41,8 @@ _OPTIONS = (
 )
 _VALUES = {"FEATURE_DEFAULT_PASSWD_ALGO": '"sha512"', "FIRST_SYSTEM_ID": "100", "LAST_ID": "60000", "LAST_SYSTEM_ID": "999"}
 _DEVICES = {"null": 3, "zero": 5, "random": 8, "urandom": 9, "tty": (5, 0)}
+# A machine for which a first boot has everything to do.
+EVERYTHING = VM(media="cd", password="correct horse", disable_password="false", custom_data="#!/bin/sh\necho hello\n", user_data="some: data\n")
 _LIBRARIES = ("lib", "usr/lib", "lib64", "usr/lib64")
 
 
@@ -88,6 +92,43 @@ def busybox() -> pathlib.Path:
 
     inputs = key(toolchain.pins()["busybox"]["sha256"], *_APPLETS, *_OPTIONS, *_VALUES, *_VALUES.values())
     return made("guest-busybox", inputs, make, hint="about 20 seconds") / "busybox"
+
+
+def sketch(place: pathlib.Path, vm: VM) -> None:
+    """A root that runs nothing and has a file of every kind that a first boot looks at: accounts, a skeleton, sudo, sshd, a pool for the host, the enabled
+    unit, Azure's mark, and the CD of `vm` in its drive.
+    """
+    for name, content in _SKETCH.items():
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        (place / name).write_text(content)
+    (place / "sys/class/dmi/id/product_uuid").write_text(vm.vm_id + "\n")
+    for name in ("usr/bin/sudo", "bin/bash"):
+        (place / name).chmod(0o755)
+    (place / "etc/shadow").chmod(0o640)
+    (place / "etc/skel/.link").symlink_to(".profile")
+    (place / "dev").mkdir()
+    (place / "dev/sr0").write_bytes(media.image(vm))
+    wants = place / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "azready.service").symlink_to("../azready.service")
+
+
+_SKETCH = {
+    "etc/passwd": "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\n+::::::\n",
+    "etc/shadow": "root:*:19000:0:99999:7:::\n",
+    "etc/group": "root:x:0:\nadm:x:4:syslog\nsudo:x:27:\nshadow:x:42:\n",
+    "etc/gshadow": "root:*::\nadm:*::syslog\nsudo:*::\nshadow:*::\n",
+    "etc/login.defs": "HOME_MODE 0750\nUID_MIN 1000\n",
+    "etc/skel/.profile": "export A=1\n",
+    "etc/skel/.config/app/settings": "x\n",
+    "etc/sudoers": "@includedir /etc/sudoers.d\n",
+    "etc/ssh/sshd_config": "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n",
+    "etc/hosts": "127.0.0.1 localhost\n",
+    "usr/bin/sudo": "",
+    "bin/bash": "",
+    "sys/class/dmi/id/chassis_asset_tag": "7783-7084-3265-9085-8269-3286-77\n",
+    "var/lib/hyperv/.kvp_pool_1": "",
+}
 
 
 def copy_of(guest: pathlib.Path, place: pathlib.Path) -> pathlib.Path:

@@ -392,8 +392,8 @@ def test_what_only_the_kernel_can_read_is_mounted_and_unmounted(make: Callable[[
     shutil.copy(guests.debian() / "bin/busybox", root / "bin/rm")
     first = boot(root, dataclasses.replace(VM(disable_password="false"), media=""))
     assert first.code == 0, first.said
-    assert (root / "mounts").read_text() == "-o ro,nosuid,nodev,noexec /dev/sr0 /run/azready.media\numount /run/azready.media\n"
-    assert not (root / "run/azready.media").exists()
+    assert (root / "mounts").read_text() == "-o ro,nosuid,nodev,noexec /dev/sr0 /var/lib/azready/media\numount /var/lib/azready/media\n"
+    assert not (root / "var/lib/azready/media").exists()
     assert f"the password of {USER} is set" in first.said
 
 

@@ -20,48 +20,13 @@ from agent.config import Config
 from agent.guest import passwords
 from agent.log import Quiet
 from agent.provision import Job, provision
-from scripts.simulator import media
-from scripts.simulator.scenario import VM
+from scripts.tasks import guests
 
 CHANGES = (
     *("rename", "mkdir", "rmdir", "unlink", "symlink", "chown", "fchown", "chmod", "fchmod", "ftruncate", "truncate", "fsync", "setxattr", "link"),
     *("open", "write"),
 )
-PASSWORD = "correct horse"
-MACHINE = VM(media="cd", password=PASSWORD, disable_password="false", custom_data="#!/bin/sh\necho hello\n", user_data="some: data\n")
-
-
-def prepare(root: pathlib.Path) -> None:
-    """A small image: account files, a skeleton, sudo, sshd, a pool for the host, the enabled unit, and the CD in its drive."""
-    files = {
-        "etc/passwd": "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\n+::::::\n",
-        "etc/shadow": "root:*:19000:0:99999:7:::\n",
-        "etc/group": "root:x:0:\nadm:x:4:syslog\nsudo:x:27:\nshadow:x:42:\n",
-        "etc/gshadow": "root:*::\nadm:*::syslog\nsudo:*::\nshadow:*::\n",
-        "etc/login.defs": "HOME_MODE 0750\nUID_MIN 1000\n",
-        "etc/skel/.profile": "export A=1\n",
-        "etc/skel/.config/app/settings": "x\n",
-        "etc/sudoers": "@includedir /etc/sudoers.d\n",
-        "etc/ssh/sshd_config": "Include /etc/ssh/sshd_config.d/*.conf\nUsePAM yes\n",
-        "etc/hosts": "127.0.0.1 localhost\n",
-        "usr/bin/sudo": "",
-        "bin/bash": "",
-        "sys/class/dmi/id/chassis_asset_tag": "7783-7084-3265-9085-8269-3286-77\n",
-        "sys/class/dmi/id/product_uuid": MACHINE.vm_id + "\n",
-        "var/lib/hyperv/.kvp_pool_1": "",
-    }
-    for name, content in files.items():
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text(content)
-    (root / "usr/bin/sudo").chmod(0o755)
-    (root / "bin/bash").chmod(0o755)
-    (root / "etc/shadow").chmod(0o640)
-    (root / "etc/skel/.link").symlink_to(".profile")
-    (root / "dev").mkdir()
-    (root / "dev/sr0").write_bytes(media.image(MACHINE))
-    wants = root / "etc/systemd/system/multi-user.target.wants"
-    wants.mkdir(parents=True)
-    (wants / "azready.service").symlink_to("../azready.service")
+MACHINE = guests.EVERYTHING
 
 
 def boot(root: pathlib.Path, wireserver: str, imds: str, kill_at: int = 0) -> tuple[int, str]:
@@ -126,7 +91,7 @@ def _comparable(name: str, content: str) -> str:
         for fields in lines:
             if fields[1].startswith("$6$"):
                 salt = fields[1].split("$")[2]
-                fields[1] = str(passwords.sha512_crypt(PASSWORD.encode(), salt) == fields[1])
+                fields[1] = str(passwords.sha512_crypt(MACHINE.password.encode(), salt) == fields[1])
         return repr(lines)
     if name.endswith((".provisioned", ".kvp_pool_1")):
         return "".join(character for character in content if not character.isdigit())
@@ -137,7 +102,7 @@ def main() -> None:
     """Kill at 1, 2, 3 ... until a run gets through."""
     folder, wireserver, imds = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     reference = folder / "reference"
-    prepare(reference)
+    guests.sketch(reference, MACHINE)
     code, _ = boot(reference, wireserver, imds)
     wanted = snapshot(reference)
     print(json.dumps({"at": 0, "code": code, "files": sorted(wanted)}), flush=True)
@@ -145,7 +110,7 @@ def main() -> None:
     while code == -9:
         at += 1
         root = folder / str(at)
-        prepare(root)
+        guests.sketch(root, MACHINE)
         code, victim = boot(root, wireserver, imds, at)
         again, _ = boot(root, wireserver, imds)
         found = snapshot(root)
