@@ -1,8 +1,11 @@
-"""`scripts/quickstart`: builds the static file and boots it for the first time, in a root that holds nothing else, against the simulated Azure.
+"""`scripts/quickstart`: builds the static file and boots it for the first time against the simulated Azure, in a root that holds nothing else but sshd, and
+then logs in there with the key that was planted.
 
-Works as root and as an ordinary user with user namespaces. Where neither can make an empty root, it says so and runs the file as it is.
+An ordinary user with user namespaces sees the same without sshd, whose root takes root to make. Where no root can be made at all, it says so and runs
+the file as it is.
 """
 
+import json
 import os
 import pathlib
 import subprocess
@@ -13,62 +16,80 @@ from rich.panel import Panel
 
 from build import __main__ as build
 from build import emptyroot
-from build.cache import console
+from build.cache import BuildError, console
 from scripts.simulator.scenario import VM
+from scripts.tasks import guests
 
 TOP = pathlib.Path(__file__).parents[2]
 FILE = TOP / "dist" / "azready-linux-x86_64"
-# Runs inside the namespaces; the kernel's host name there is read by a program of this machine, outside the empty root. An ordinary user's PATH lacks chroot.
-SCRIPT = 'PATH=$PATH:/usr/sbin:/sbin; chroot "$1" /azready provision --force --verbose 2>"$2" && uname -n >"$3"'
+_OWN = ("bin", "dev", "lib", "lib64", "run/sshd", "usr", "azready", "etc/ssh/sshd_config", "etc/ssh/ssh_host_")
 
 
 def main() -> int:
-    """Build, boot, show; returns the exit code."""
+    """Build, boot, log in, show; returns the exit code."""
     if code := build.main([]):
         return code
     console.rule("first boot")
     with emptyroot.holding(FILE) as root, tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(scratch)
         if emptyroot.possible():
-            console.print("in a root that holds nothing but the file, in namespaces of its own where Azure's addresses are the simulator's")
-            code, said, name = _in_namespace(root, pathlib.Path(scratch))
+            key = _with_sshd(root, folder)
+            beside = "the file, sshd with its libraries, and a shell" if key else "the file"
+            console.print(f"in a root that holds nothing but {beside}, in namespaces of its own where Azure's addresses are the simulator's")
+            code = _in_namespace(root, folder, key)
         else:
             console.print("[yellow]warning:[/yellow] this user and kernel cannot make an empty root: the file runs as it is, on loopback addresses")
-            code, said, name = _as_it_is(root)
+            code = _as_it_is(root, folder)
+        found = {path.name: path.read_text() for path in folder.iterdir() if path.is_file()}
         console.print("\nwhat azready said:")
-        console.print(said.rstrip(), markup=False)
+        console.print(found.get("said", "").rstrip(), markup=False)
         if code:
-            console.print(f"[red]error:[/red] azready ended with {code}")
+            console.print(f"[red]error:[/red] the first boot ended with {code} {found.get('login', '')}")
             return code
-        written = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name != "azready")
+        written = [str(path.relative_to(root)) for path in sorted(root.rglob("*")) if path.is_file()]
+        name = found["name"].strip()
         summary = {
             "Ready": "accepted by the simulated Azure (the document is above)",
             "host name": f"{name} (what the platform asked for: {VM().computer_name})",
-            "time": said.rstrip().rpartition("after ")[2],
+            "ssh login": found.get("login", "not tried: a root with sshd takes root on Debian").strip(),
+            "time": found["said"].rstrip().rpartition("after ")[2],
             "size of the file": f"{FILE.stat().st_size / 1e6:.2f} MB, static, {FILE.relative_to(TOP)}",
-            "written in the root": ", ".join(written),
+            "written in the root": ", ".join(path for path in written if not path.startswith(_OWN)),
         }
         console.print(Panel("\n".join(f"{key:<20} {value}" for key, value in summary.items()), title="done", expand=False), soft_wrap=False)
     return 0
+
+
+def _with_sshd(root: pathlib.Path, folder: pathlib.Path) -> str:
+    """Put sshd into the root and plant a key in what the platform says; returns the private key's path, "" where that is not possible."""
+    if os.geteuid() != 0:
+        return ""
+    try:
+        guests.with_sshd(root)
+        (folder / "keys").mkdir()
+        public = guests.make_key(folder / "keys/key", "planted by quickstart")
+    except (BuildError, OSError) as error:
+        console.print(f"[yellow]warning:[/yellow] no ssh login: {error}")
+        return ""
+    # A string of JSON is one of TOML, too.
+    (folder / "scenario.toml").write_text(f'description = "everything works"\n[vm]\npublic_keys = [{json.dumps(public)}]\n')
+    return str(folder / "keys/key")
 
 
 def _simulate(arguments: list[str]) -> int:
     return subprocess.run([sys.executable, "-m", "scripts.simulator", "--strict", *arguments], cwd=TOP, env={**os.environ, "PYTHONPATH": str(TOP)}).returncode
 
 
-def _in_namespace(root: pathlib.Path, scratch: pathlib.Path) -> tuple[int, str, str]:
-    said, name = scratch / "said", scratch / "name"
-    code = _simulate(["--netns", "--", "/bin/sh", "-c", SCRIPT, "sh", str(root), str(said), str(name)])
-    return code, said.read_text() if said.exists() else "", name.read_text().strip() if name.exists() else ""
+def _in_namespace(root: pathlib.Path, folder: pathlib.Path, key: str) -> int:
+    chosen = str(folder / "scenario.toml") if key else "healthy"
+    return _simulate(["--netns", "--scenario", chosen, "--", sys.executable, "-m", "scripts.tasks.firstboot", str(root), str(folder), key])
 
 
-def _as_it_is(root: pathlib.Path) -> tuple[int, str, str]:
-    said = root / "said"
-    script = '"$1/azready" provision --force --verbose --root "$1" --wireserver "$2" --imds "$3" 2>"$1/said"'
-    code = _simulate(["--", "/bin/sh", "-c", script, "sh", str(root), "{wireserver}", "{imds}"])
-    text = said.read_text()
-    said.unlink()
-    hostname = root / "etc" / "hostname"
-    return code, text, hostname.read_text().strip() if hostname.exists() else ""
+def _as_it_is(root: pathlib.Path, folder: pathlib.Path) -> int:
+    script = (
+        '"$1/azready" provision --force --verbose --root "$1" --wireserver "$2" --imds "$3" 2>"$4/said"; code=$?; cat "$1/etc/hostname" >"$4/name"; exit $code'
+    )
+    return _simulate(["--", "/bin/sh", "-c", script, "sh", str(root), "{wireserver}", "{imds}", str(folder)])
 
 
 if __name__ == "__main__":
