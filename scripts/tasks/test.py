@@ -26,18 +26,18 @@ def main() -> int:
         console.print(f"$ {' '.join(check)}", markup=False)
         if code := subprocess.run([sys.executable, "-m", *check], cwd=TOP).returncode:
             return code
-    _want_strace()
+    _want_tools()
     return subprocess.run([sys.executable, "-m", "pytest", *(sys.argv[1:] or ["tests"])], cwd=TOP, env={**os.environ, "PYTHONPATH": str(TOP)}).returncode
 
 
-def _want_strace() -> None:
-    """One test watches the system calls of the file; where strace cannot be had, that test says so and is skipped."""
-    if shutil.which("strace"):
+def _want_tools() -> None:
+    """Some tests watch system calls or make images of optical media; where the tools for that cannot be had, they say so and are skipped."""
+    if all(shutil.which(name) for name in ("strace", "genisoimage", "xorriso", "mkudffs")):
         return
     try:
-        packages.install("strace")
-    except BuildError as error:
-        console.print(f"[yellow]warning:[/yellow] {error}")
+        packages.install({"apt-get": "strace genisoimage xorriso udftools", "dnf": "strace genisoimage xorriso udftools"})
+    except (BuildError, KeyError) as error:
+        console.print(f"[yellow]warning:[/yellow] some tests will be skipped: {error}")
 
 
 if __name__ == "__main__":
