@@ -1,0 +1,209 @@
+"""install, uninstall and generalize, on trees of the test's own."""
+
+import os
+import pathlib
+import stat
+import subprocess
+
+import pytest
+
+from agent.errors import UsageError
+from agent.image import Generalization
+from agent.init import systemd
+from tests.conftest import FROZEN, words
+
+ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00"
+
+
+@pytest.fixture
+def image(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A tree that looks like an image with systemd on the machine that this runs on."""
+    for folder in ("usr/lib/systemd", "etc/systemd/system", "usr/local/bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "usr/lib/systemd/systemd").write_bytes(FROZEN.read_bytes()[:64])
+    return tmp_path
+
+
+def azready(*arguments: str, how: str = "frozen") -> "subprocess.CompletedProcess[str]":
+    assert arguments[0] in ("install", "uninstall", "generalize")
+    return subprocess.run([*words(how), *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+
+
+def listed(root: pathlib.Path) -> list[str]:
+    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir())
+
+
+def test_install_puts_file_unit_and_link_and_may_be_repeated(image: pathlib.Path) -> None:
+    before = listed(image)
+    for said in ("is enabled: it runs at the next boot", "was enabled already"):
+        result = azready("install", "--root", str(image))
+        assert result.returncode == 0, result.stderr
+        assert said in result.stderr
+    file = image / "usr/local/bin/azready"
+    assert file.read_bytes() == FROZEN.read_bytes()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o755
+    assert (image / "etc/systemd/system/azready.service").read_text() == systemd.unit("/usr/local/bin/azready")
+    link = image / "etc/systemd/system/multi-user.target.wants/azready.service"
+    assert link.readlink() == pathlib.Path("../azready.service")
+    assert link.resolve().is_file()
+    result = azready("uninstall", "--root", str(image))
+    assert result.returncode == 0, result.stderr
+    assert listed(image) == before
+    assert "nothing of azready was found" in azready("uninstall", "--root", str(image)).stderr
+
+
+def test_install_goes_where_it_is_told(image: pathlib.Path) -> None:
+    assert azready("install", "--root", str(image), "--exec", "/opt/agent").returncode == 0
+    assert (image / "opt/agent").exists()
+    assert "ExecStart=/opt/agent provision" in (image / "etc/systemd/system/azready.service").read_text()
+
+
+def test_a_dry_run_changes_nothing(image: pathlib.Path) -> None:
+    before = listed(image)
+    for command in ("install", "uninstall"):
+        result = azready(command, "--root", str(image), "--dry-run")
+        assert (result.returncode, "would" in result.stderr) == (0, True)
+    assert listed(image) == before
+
+
+def test_an_image_for_another_processor_is_refused(image: pathlib.Path) -> None:
+    (image / "usr/lib/systemd/systemd").write_bytes(ELF + (183).to_bytes(2, "little") + bytes(44))
+    result = azready("install", "--root", str(image))
+    assert result.returncode == 1
+    assert "this file is for x86_64, the image below" in result.stderr
+    assert "for aarch64 (/usr/lib/systemd/systemd)" in result.stderr
+    assert listed(image) == ["usr/lib/systemd/systemd"]
+
+
+def test_an_image_without_systemd_is_refused(tmp_path: pathlib.Path) -> None:
+    result = azready("install", "--root", str(tmp_path))
+    assert result.returncode == 1
+    assert "there is no systemd in" in result.stderr
+    assert listed(tmp_path) == []
+
+
+def test_from_source_there_is_no_file_to_install(image: pathlib.Path) -> None:
+    result = azready("install", "--root", str(image), how="source")
+    assert result.returncode == 2
+    assert "this is not the static file" in result.stderr
+
+
+@pytest.fixture
+def used(image: pathlib.Path) -> pathlib.Path:
+    """The same after some life."""
+    files = {
+        "etc/machine-id": "0123456789abcdef0123456789abcdef\n",
+        "etc/hostname": "web-1\n",
+        "etc/hosts": "127.0.0.1 localhost\n127.0.1.1\tweb-1\n",
+        "etc/ssh/ssh_host_ed25519_key": "secret",
+        "etc/ssh/ssh_host_ed25519_key.pub": "public",
+        "etc/ssh/sshd_config": "Port 22\n",
+        "etc/ssh/sshd_config.d/00-azready.conf": "PasswordAuthentication no\n",
+        "etc/sudoers.d/90-azready": "ann ALL=(ALL) ALL\n",
+        "etc/systemd/system/azready.service": "x",
+        "etc/passwd": "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n",
+        "etc/shadow": "root:*::::::\nann:!::::::\nbob:!::::::\n",
+        "etc/group": "root:x:0:\nsudo:x:27:ann,bob\nann:x:1000:\n",
+        "home/ann/.bash_history": "secret command",
+        "home/ann/file": "x",
+        "home/bob/.bash_history": "another",
+        "home/bob/file": "kept",
+        "root/.ash_history": "x",
+        "var/mail/ann": "mail",
+        "var/lib/azready/6e1b6b2c-1f0a-4d55-9c4b-0a1b2c3d4e5f.provisioned": "x",
+        "var/lib/azready/customdata": "secret",
+        "var/lib/dhcp/dhclient.eth0.leases": "x",
+        "var/lib/systemd/random-seed": "x",
+        "var/lib/cloud/instance/user-data.txt": "x",
+        "var/lib/waagent/ovf-env.xml": "x",
+        "var/log/syslog": "line\n",
+        "var/log/syslog.1": "old\n",
+        "var/log/apt/history.log": "line\n",
+        "var/log/journal/0123/system.journal": "x",
+        "srv/data": "kept",
+    }
+    for name, content in files.items():
+        (image / name).parent.mkdir(parents=True, exist_ok=True)
+        (image / name).write_text(content)
+    return image
+
+
+def test_generalize_removes_what_makes_a_machine(used: pathlib.Path) -> None:
+    result = azready("generalize", "--root", str(used), "--yes")
+    assert result.returncode == 0, result.stderr
+    left = listed(used)
+    for name in (
+        "etc/hostname",
+        "etc/ssh/ssh_host_ed25519_key",
+        "root/.ash_history",
+        "home/bob/.bash_history",
+        "var/lib/systemd/random-seed",
+        "var/log/syslog.1",
+    ):
+        assert name not in left
+    assert not [name for name in left if name.startswith(("var/lib/azready/", "var/lib/cloud/", "var/lib/waagent/", "var/log/journal/", "var/lib/dhcp/"))]
+    assert not [name for name in left if "azready.conf" in name or "90-azready" in name]
+    assert (used / "etc/machine-id").read_bytes() == b""
+    assert (used / "etc/hosts").read_text() == "127.0.0.1 localhost\n"
+    assert (used / "var/log/syslog").read_bytes() == (used / "var/log/apt/history.log").read_bytes() == b""
+    assert (used / "home/ann/file").exists()
+    assert (used / "srv/data").read_text() == "kept"
+    assert (used / "etc/ssh/sshd_config").read_text() == "Port 22\n"
+    assert (used / "etc/systemd/system/multi-user.target.wants/azready.service").is_symlink()
+    again = azready("generalize", "--root", str(used), "--yes")
+    assert again.returncode == 0
+    assert "remove" not in again.stdout
+
+
+def test_generalize_removes_a_user_with_home_and_mail(used: pathlib.Path) -> None:
+    result = azready("generalize", "--root", str(used), "--user", "ann", "--yes")
+    assert result.returncode == 0, result.stderr
+    assert not (used / "home/ann").exists()
+    assert not (used / "var/mail/ann").exists()
+    assert (used / "etc/passwd").read_text() == "root:x:0:0::/root:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n"
+    assert (used / "etc/group").read_text() == "root:x:0:\nsudo:x:27:bob\n"
+    assert (used / "home/bob/file").exists()
+
+
+@pytest.mark.parametrize(("user", "why"), [("root", "it belongs to the system"), ("nobody", "there is no such user"), ("zoe", "its home /home holds that of")])
+def test_generalize_refuses_users_that_must_stay(used: pathlib.Path, user: str, why: str) -> None:
+    with open(used / "etc/passwd", "a") as passwd:
+        passwd.write("zoe:x:1003:1003::/home:/bin/sh\n")
+    before = listed(used)
+    result = azready("generalize", "--root", str(used), "--user", user, "--yes")
+    assert result.returncode == 2
+    assert why in result.stderr
+    assert listed(used) == before
+
+
+def test_generalize_lists_first_and_asks(used: pathlib.Path) -> None:
+    before = {name: (used / name).read_bytes() for name in listed(used)}
+    asked = azready("generalize", "--root", str(used))
+    assert asked.returncode == 2
+    assert "nothing was changed: generalize asks first, or takes --yes" in asked.stderr
+    dry = azready("generalize", "--root", str(used), "--dry-run")
+    assert dry.returncode == 0
+    assert "would empty /etc/machine-id\n" in dry.stdout
+    assert "would remove /etc/ssh/ssh_host_ed25519_key\n" in dry.stdout
+    assert "would take web-1 out of /etc/hosts\n" in dry.stdout
+    assert {name: (used / name).read_bytes() for name in listed(used)} == before
+
+
+def test_generalize_never_leaves_the_root(used: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    outside = tmp_path_factory.mktemp("outside")
+    (outside / "x.leases").write_text("kept")
+    for path in ("var/lib/dhclient", "var/lib/dhcpcd"):
+        (used / path).symlink_to(outside)
+    assert azready("generalize", "--root", str(used), "--yes").returncode == 0
+    assert (outside / "x.leases").exists()
+
+
+def test_a_home_that_holds_another_is_a_usage_error(used: pathlib.Path) -> None:
+    (used / "etc/passwd").write_text("ann:x:1000:1000::/home:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n")
+    with pytest.raises(UsageError, match="its home /home holds that of bob"):
+        Generalization(str(used), "/var/lib/azready", "ann")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may")
+def test_this_machine_takes_root() -> None:
+    assert azready("install").returncode == 5
