@@ -65,10 +65,13 @@ def check(job: "provision.Job") -> Findings:
     metadata = _metadata(job, findings)
     _goal_state(job, findings)
     medium = _medium(job, metadata, findings)
-    _marker(job, metadata, findings)
+    done = _marker(job, metadata, findings)
     _unit(job, findings)
     found = [name for name in TOOLS if programs.find(job.root, name)]
     findings.add(GOOD, "tools", f"found {', '.join(found) or 'none'}; what is missing is done without")
+    if done:
+        findings.would = ["do nothing: this VM has been provisioned"]
+        return findings
     try:
         findings.would, problems = plan.plan(job.root, job.config, OSProfile(metadata, medium))
     except GuestError as error:
@@ -165,17 +168,18 @@ def _medium(job: "provision.Job", metadata: "InstanceMetadata | None", findings:
     return medium
 
 
-def _marker(job: "provision.Job", metadata: "InstanceMetadata | None", findings: Findings) -> None:
+def _marker(job: "provision.Job", metadata: "InstanceMetadata | None", findings: Findings) -> bool:
     vm_id = job.vm_id or identity.canonical(metadata.vm_id if metadata else "")
     directory = job.config.state_directory
     try:
         done = bool(vm_id) and state.is_provisioned(job.root, directory, (vm_id, identity.swapped(vm_id)))
     except AzreadyError as error:
         findings.add(HINT, "marker", str(error))
-        return
+        return False
     findings.add(
         HINT if done else GOOD, "marker", f"{directory}: this VM {'has been provisioned: provision does nothing' if done else 'is not provisioned yet'}"
     )
+    return done
 
 
 def _unit(job: "provision.Job", findings: Findings) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 DEFAULT_PATH = "/etc/azready.toml"
-STEPS = ("media", "host_name", "publish_host_name", "user", "sudo", "ssh_keys", "password", "sshd", "custom_data", "user_data", "kvp")
+STEPS = ("media", "host_name", "publish_host_name", "user", "sudo", "ssh_keys", "password", "sshd", "host_keys", "custom_data", "user_data", "kvp")
 SUDO = ("auto", "nopasswd", "password")
 
 # key -> default; a list is one of strings

@@ -15,10 +15,10 @@ class OSProfile:
     """The merged wishes; text is "" and everything else None or empty where nobody says anything.
 
     `host_names` candidates in order; `user_name`; `public_keys` list of PublicKey; `password` (secret); `disable_password` bool or None; `custom_data`
-    and `user_data`, see their functions.
+    and `user_data`, see their functions; `preprovisioned`, whether the VM was made for a pool.
     """
 
-    __slots__ = ("_custom_data", "_user_data", "disable_password", "host_names", "password", "public_keys", "user_name")
+    __slots__ = ("_custom_data", "_user_data", "disable_password", "host_names", "password", "preprovisioned", "public_keys", "user_name")
 
     def __init__(self, metadata: "InstanceMetadata | None", medium: "Medium | None") -> None:
         environment = medium.environment if medium else None
@@ -33,6 +33,7 @@ class OSProfile:
         self.disable_password = metadata.disable_password if metadata else None
         if self.disable_password is None and environment:
             self.disable_password = environment.disable_password
+        self.preprovisioned = bool(environment and environment.preprovisioned) or bool(metadata and metadata.pps_type not in ("", "None"))
         self._custom_data: "str | bytes" = (environment.custom_data if environment else "") or (medium.custom_data if medium else b"")
         self._user_data = metadata.user_data if metadata else ""
 

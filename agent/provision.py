@@ -109,6 +109,8 @@ def provision(job: Job) -> None:
 
 def _carry_out(job: Job, profile: OSProfile) -> None:
     """All steps between what the platform wants and the report."""
+    if profile.preprovisioned:
+        job.log.warning("this VM comes from a pool of pre-provisioned ones, which azready does not know: what it finds may be the pool's, not the owner's")
     _step(job, "host_name", lambda: _host_name(job, profile))
     if profile.user_name:
         account: "list[Account]" = []
@@ -121,6 +123,7 @@ def _carry_out(job: Job, profile: OSProfile) -> None:
         job.log.info("the platform names no user: accounts stay as they are")
     if profile.disable_password is not None:
         _step(job, "sshd", lambda: _sshd(job, allowed=not profile.disable_password))
+    _step(job, "host_keys", lambda: _host_keys(job))
     _step(job, "custom_data", lambda: _custom_data(job, profile))
     _step(job, "user_data", lambda: _user_data(job, profile))
     _or_warn(job, lambda: files.settle(job.root, (*_CHANGED, job.config.state_directory)))
@@ -283,6 +286,13 @@ def _sshd(job: Job, *, allowed: bool) -> None:
 
     if path := sshd.set_password_login(job.root, allowed=allowed, edit=job.config.edit_sshd_config):
         job.log.info(f"{path} {'allows' if allowed else 'forbids'} logins with a password")
+
+
+def _host_keys(job: Job) -> None:
+    from agent.guest import sshd
+
+    if sshd.make_host_keys(job.root):
+        job.log.info("host keys for sshd are made")
 
 
 def _custom_data(job: Job, profile: OSProfile) -> None:

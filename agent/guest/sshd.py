@@ -1,15 +1,17 @@
-"""What sshd is told about passwords: a drop-in, if the image's sshd_config includes the folder for them (sshd_config(5)).
+"""What sshd needs of a first boot: whether passwords count, and host keys (sshd_config(5), ssh-keygen(1)).
 
-sshd takes the first value that it reads, so the drop-in's name sorts first. sshd_config itself is edited only if the configuration says so.
+It is told in a drop-in, if sshd_config includes the folder for them; sshd takes the first value that it reads, so the drop-in's name sorts first.
+sshd_config itself is edited only if the configuration says so.
 """
 
 from agent.errors import GuestError
-from agent.guest import files
+from agent.guest import files, programs
 
 FOLDER = "/etc/ssh/sshd_config.d"
 DROP_IN = f"{FOLDER}/00-azready.conf"
 
 _CONFIGS = ("/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config")
+_HOST_KEYS = "/etc/ssh"
 _BEGIN, _END = "# azready begin\n", "# azready end\n"
 
 
@@ -37,6 +39,22 @@ def set_password_login(root: str, *, allowed: bool, edit: bool) -> str:
         files.replace(root, path, new.encode("utf-8", "surrogateescape"))
         return path
     raise GuestError(f"{path} does not include {FOLDER}/*.conf: it decides about passwords as it is")
+
+
+def make_host_keys(root: str) -> bool:
+    """Let the image's ssh-keygen make host keys of every usual kind if sshd has none, as in an image that was made for capture; False if nothing was done.
+
+    Without a host key sshd lets nobody in, and not every distribution makes them at boot. Raises GuestError.
+    """
+    keygen = programs.usable(root, "ssh-keygen")
+    if not keygen or not files.is_directory(root, _HOST_KEYS) or not programs.find(root, "sshd"):
+        return False
+    if any(name.startswith("ssh_host_") and name.endswith("_key") for name in files.names(root, _HOST_KEYS)):
+        return False
+    result = programs.run([keygen, "-A"])
+    if result.code:
+        raise GuestError(f"{keygen} -A {result}")
+    return True
 
 
 def _put(root: str, path: str, lines: str, mode: int) -> str:

@@ -198,6 +198,8 @@ def test_a_key_lets_the_user_in_and_sudo_works(make: Callable[[str], pathlib.Pat
         result = sshd.login(USER, "sudo -n id -u && id -nG && pwd", key=tmp_path / "key")
         assert (result.returncode, result.stdout.split()) == (0, ["0", USER, "adm", "sudo", f"/home/{USER}"]), result.stderr + sshd.said.read_text()
         assert sshd.login(USER, "true", password=PASSWORD).returncode == 255
+    assert "host keys for sshd are made" in first.said
+    assert (root / "etc/ssh/ssh_host_rsa_key").exists()
     assert (root / "etc/ssh/sshd_config.d/00-azready.conf").read_text() == "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
 
 
@@ -395,6 +397,51 @@ def test_what_only_the_kernel_can_read_is_mounted_and_unmounted(make: Callable[[
     assert (root / "mounts").read_text() == "-o ro,nosuid,nodev,noexec /dev/sr0 /var/lib/azready/media\numount /var/lib/azready/media\n"
     assert not (root / "var/lib/azready/media").exists()
     assert f"the password of {USER} is set" in first.said
+
+
+def test_a_rule_that_visudo_refuses_is_not_put_in_place(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("busybox")
+    for name, script in (("sudo", ""), ("visudo", 'cat "$4" >/checked; echo parse error; exit 1\n')):
+        (root / "bin" / name).write_text("#!/bin/sh\n" + script)
+        (root / "bin" / name).chmod(0o755)
+    first = boot(root, VM())
+    assert first.code == 0, first.said  # a sudo of its own is no condition for a login
+    assert "warning: /bin/visudo refuses the rule" in first.said
+    assert (root / "checked").read_text() == f"{USER} ALL=(ALL:ALL) NOPASSWD: ALL\n"
+    assert list((root / "etc/sudoers.d").iterdir()) == []
+
+
+def test_a_changed_host_name_is_published_where_networkd_manages_a_lease(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("busybox")
+    (root / "bin/networkctl").write_text('#!/bin/sh\necho "$@" >>/asked\n')
+    (root / "bin/networkctl").chmod(0o755)
+    netif = root / "run/systemd/netif"
+    for kind, number, text in (
+        ("leases", "1", "x"),
+        ("links", "1", "ADMIN_STATE=configured\nNETWORK_FILE=/etc/a.network\n"),
+        ("leases", "77777", "x"),
+        ("links", "2", ""),
+    ):
+        (netif / kind).mkdir(parents=True, exist_ok=True)
+        (netif / kind / number).write_text(text)
+    first = boot(root, VM())
+    assert (root / "asked").read_text() == "reconfigure lo\n"
+    assert "asked networkd to get the lease of lo again, under the new name" in first.said
+    (root / "asked").unlink()
+    same = boot(root, VM(vm_id="11111111-2222-3333-4444-555555555555", computer_name=os.uname().nodename))
+    assert same.code == 0, same.said
+    assert not (root / "asked").exists()
+
+
+def test_check_after_a_first_boot_is_content(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("nothing")
+    vm = dataclasses.replace(WITH_PASSWORD, public_keys=())
+    assert boot(root, vm).code == 0
+    (root / "dev/sr0").unlink()  # as the platform does
+    with Simulator(played(vm)) as platform:
+        result = emptyroot.run(root, ["check", "--force", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds")])
+    assert result.returncode == 0, result.stdout
+    assert "do nothing: this VM has been provisioned" in result.stdout
 
 
 @pytest.mark.parametrize("drive", ["junk", "blank"])
