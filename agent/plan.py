@@ -18,7 +18,7 @@ def plan(root: str, config: "Config", profile: "OSProfile") -> "tuple[list[str],
         steps.append(f"set the host name to {name}" if name else "leave the host name as it is")
     if profile.user_name and config.steps["user"]:
         _user(root, config, profile, steps, problems)
-    if profile.disable_password is not None and config.steps["sshd"]:
+    if profile.disable_password is not None and config.steps["sshd"] and sshd.is_there(root):
         steps.append(f"{'forbid' if profile.disable_password else 'allow'} logins with a password in {sshd.DROP_IN}")
     for step, what, decode in (("custom_data", "customData", profile.custom_data), ("user_data", "userData", profile.user_data)):
         if config.steps[step]:

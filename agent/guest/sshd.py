@@ -15,6 +15,11 @@ _HOST_KEYS = "/etc/ssh"
 _BEGIN, _END = "# azready begin\n", "# azready end\n"
 
 
+def is_there(root: str) -> bool:
+    """Whether the image has a sshd_config. Raises GuestError."""
+    return _config(root) is not None
+
+
 def set_password_login(root: str, *, allowed: bool, edit: bool) -> str:
     """Allow or forbid logins with a password; returns the file that says so, "" if there is no sshd_config.
 
