@@ -87,13 +87,12 @@ def _privilege(job: "provision.Job", findings: Findings) -> None:
 
 
 def _platform(job: "provision.Job", findings: Findings) -> None:
-    tag = identity.asset_tag(job.root)
-    if tag == identity.AZURE_ASSET_TAG:
-        findings.add(GOOD, "platform", f"Azure, by the chassis asset tag {tag}")
+    on_azure, why = identity.on_azure(job.root)
+    if on_azure:
+        findings.add(GOOD, "platform", f"Azure: {why}")
     else:
-        found = f"the chassis asset tag is {tag!r}" if tag else "there is no chassis asset tag"
         verdict = HINT if job.force else BAD
-        findings.add(verdict, "platform", f"not Azure: {found}; provision {'--force goes on' if job.force else 'does nothing here without --force'}")
+        findings.add(verdict, "platform", f"not Azure: {why}; provision {'--force goes on' if job.force else 'does nothing here without --force'}")
     job.vm_id = identity.vm_id(job.root)
     if job.vm_id:
         findings.add(GOOD, "VM id", f"{job.vm_id}, in the other byte order {identity.swapped(job.vm_id)}")

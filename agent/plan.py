@@ -36,30 +36,17 @@ def plan(root: str, config: "Config", profile: "OSProfile") -> "tuple[list[str],
 def _user(root: str, config: "Config", profile: "OSProfile", steps: "list[str]", problems: "list[str]") -> None:
     name = profile.user_name
     try:
-        if why := accounts.refusal(name):
-            raise GuestError(f"the user name {name!r} is refused: {why}")
-        account = accounts.find(root, name)
-        if account and not accounts.is_person(root, account):
-            raise GuestError(f"the user name {name!r} is refused: it belongs to the system, with uid {account.uid}")
+        account = accounts.check(root, name)
         steps.append(f"keep the user {name}" if account else f"create the user {name} with {config.shell or accounts.default_shell(root)}")
         if config.steps["sudo"] and (tool := next((tool for tool in ("sudo", "doas") if programs.find(root, tool)), "")):
             steps.append(f"let {name} use {tool}")
-        usable = sum(_is_usable(key.key_data) for key in profile.public_keys)
         if config.steps["ssh_keys"] and profile.public_keys:
-            if not usable:
-                raise GuestError(f"none of the {len(profile.public_keys)} SSH keys for {name} is a key that sshd could use")
-            steps.append(f"authorize {usable} of {len(profile.public_keys)} SSH keys")
+            future = account or accounts.Account([name, "x", "", "", "", f"/home/{name}", ""])
+            by_path, remarks = sshkeys.sort(future, profile.public_keys)
+            steps += [f"authorize {len(keys)} SSH key{'s' * (len(keys) != 1)} in {path}" for path, keys in by_path.items()]
+            steps += [f"warn: {remark}" for remark in remarks]
         if config.steps["password"]:
             steps.append(f"{'set' if profile.password else 'lock'} the password of {name}")
-            can_log_in = usable or profile.password or passwords.is_set(root, name) or sshkeys.any_authorized(root, name)
-            if not can_log_in:
-                raise GuestError(f"neither an SSH key nor a password came for the user {name}: nobody could log in")
+            passwords.check_login(root, name, has_keys=bool(profile.public_keys), password=profile.password)
     except GuestError as error:
         problems.append(str(error))
-
-
-def _is_usable(key_data: str) -> bool:
-    try:
-        return bool(sshkeys.parse(key_data))
-    except sshkeys.KeyRefused:
-        return False

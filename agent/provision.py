@@ -20,6 +20,7 @@ from agent.osprofile import OSProfile
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeVar
 
     from agent.azure.http import Endpoint
     from agent.azure.media import Medium
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from agent.guest.accounts import Account
     from agent.log import Log
     from agent.protocol.imds import InstanceMetadata
+
+    T = TypeVar("T")
 
 # Where a first boot changes files; each may be a file system of its own.
 _CHANGED = ("/etc", "/etc/ssh/sshd_config.d", "/etc/sudoers.d", "/home")
@@ -113,11 +116,10 @@ def _carry_out(job: Job, profile: OSProfile) -> None:
         job.log.warning("this VM comes from a pool of pre-provisioned ones, which azready does not know: what it finds may be the pool's, not the owner's")
     _step(job, "host_name", lambda: _host_name(job, profile))
     if profile.user_name:
-        account: "list[Account]" = []
-        _step(job, "user", lambda: account.append(_user(job, profile)))
+        account = _step(job, "user", lambda: _user(job, profile)) if job.config.steps["user"] else _existing_user(job, profile)
         if account:
             _step(job, "sudo", lambda: _sudo(job, profile))
-            _step(job, "ssh_keys", lambda: _ssh_keys(job, profile, account[0]))
+            _step(job, "ssh_keys", lambda: _ssh_keys(job, profile, account))
             _step(job, "password", lambda: _password(job, profile))
     else:
         job.log.info("the platform names no user: accounts stay as they are")
@@ -125,7 +127,7 @@ def _carry_out(job: Job, profile: OSProfile) -> None:
         _step(job, "sshd", lambda: _sshd(job, allowed=not profile.disable_password))
     _step(job, "host_keys", lambda: _host_keys(job))
     _step(job, "custom_data", lambda: _custom_data(job, profile))
-    _step(job, "user_data", lambda: _user_data(job, profile))
+    _step(job, "user_data", lambda: _save(job, "userData", profile.user_data()))
     _or_warn(job, lambda: files.settle(job.root, (*_CHANGED, job.config.state_directory)))
     _step(job, "kvp", lambda: _record_success(job))
 
@@ -139,12 +141,10 @@ def is_wanted(job: Job) -> bool:
 
 
 def _on_azure(job: Job) -> bool:
-    tag = identity.asset_tag(job.root)
-    if tag == identity.AZURE_ASSET_TAG:
-        return True
-    found = f"the chassis asset tag is {tag!r}" if tag else "there is no chassis asset tag"
-    job.log.info(f"this is not a VM on Azure ({found}): nothing was done; --force provisions all the same")
-    return False
+    on_azure, why = identity.on_azure(job.root)
+    if not on_azure:
+        job.log.info(f"this is not a VM on Azure ({why}): nothing was done; --force provisions all the same")
+    return on_azure
 
 
 def fetch_metadata(job: Job) -> "InstanceMetadata | None":
@@ -175,17 +175,18 @@ def find_medium(job: Job, metadata: "InstanceMetadata | None") -> "Medium | None
     )
 
 
-def _step(job: Job, name: str, work: "Callable[[], object]") -> None:
+def _step(job: Job, name: str, work: "Callable[[], T]") -> "T | None":
     """Do one step if the configuration wants it; its failure is the run's or a warning, as the configuration says."""
     if not job.config.steps[name]:
         job.log.debug(f"{name} is switched off in the configuration")
-        return
+        return None
     try:
-        work()
+        return work()
     except GuestError as error:
         if name in job.config.fatal:
             raise
         job.log.warning(str(error))
+        return None
 
 
 def _already_done(job: Job) -> bool:
@@ -236,6 +237,19 @@ def _user(job: Job, profile: OSProfile) -> "Account":
     return account
 
 
+def _existing_user(job: Job, profile: OSProfile) -> "Account | None":
+    from agent.guest import accounts
+
+    try:
+        account = accounts.check(job.root, profile.user_name)
+    except GuestError as error:
+        job.log.warning(str(error))
+        return None
+    if account is None:
+        job.log.info(f"there is no user {profile.user_name}, and none is to be made")
+    return account
+
+
 def _sudo(job: Job, profile: OSProfile) -> None:
     from agent.guest import passwords, sudo
 
@@ -249,19 +263,9 @@ def _sudo(job: Job, profile: OSProfile) -> None:
 def _ssh_keys(job: Job, profile: OSProfile, account: "Account") -> None:
     from agent.guest import accounts, sshkeys
 
-    by_path: "dict[str, list[sshkeys.Key]]" = {}
-    for index, public_key in enumerate(profile.public_keys, 1):
-        try:
-            keys = sshkeys.parse(public_key.key_data)
-        except sshkeys.KeyRefused as error:
-            job.log.warning(f"SSH key {index} of {len(profile.public_keys)} is left out: {error}")
-            continue
-        path = sshkeys.place_for(account, public_key.path)
-        if public_key.path not in ("", path):
-            job.log.warning(f"SSH key {index} goes to {path}: {public_key.path!r} is no place in the home of {account.name}")
-        by_path.setdefault(path, []).extend(keys)
-    if profile.public_keys and not by_path:
-        raise GuestError(f"none of the {len(profile.public_keys)} SSH keys for {account.name} is a key that sshd could use")
+    by_path, remarks = sshkeys.sort(account, profile.public_keys)
+    for remark in remarks:
+        job.log.warning(remark)
     for path, keys in by_path.items():
         added = sshkeys.authorize(job.root, account, path, keys)
         job.log.info(f"{path}: {len(keys)} SSH key{'s' * (len(keys) != 1)} {'authorized' if added else 'authorized before'}")
@@ -269,7 +273,7 @@ def _ssh_keys(job: Job, profile: OSProfile, account: "Account") -> None:
 
 
 def _password(job: Job, profile: OSProfile) -> None:
-    from agent.guest import passwords, sshd, sshkeys
+    from agent.guest import passwords, sshd
 
     name = profile.user_name
     if profile.password:
@@ -277,8 +281,7 @@ def _password(job: Job, profile: OSProfile) -> None:
         job.log.info(f"the password of {name} is set")
         return
     passwords.lock(job.root, name, "!" if sshd.uses_pam(job.root) else "*")
-    if not profile.public_keys and not passwords.is_set(job.root, name) and not sshkeys.any_authorized(job.root, name):
-        raise GuestError(f"neither an SSH key nor a password came for the user {name}: nobody could log in (a password comes on the provisioning CD only)")
+    passwords.check_login(job.root, name, has_keys=bool(profile.public_keys), password=profile.password)
 
 
 def _sshd(job: Job, *, allowed: bool) -> None:
@@ -296,29 +299,27 @@ def _host_keys(job: Job) -> None:
 
 
 def _custom_data(job: Job, profile: OSProfile) -> None:
-    data = profile.custom_data()
-    if not data:
-        return
-    from agent.guest import payload
+    path = _save(job, "customData", profile.custom_data())
+    if path and job.config.run_custom_data:
+        from agent.guest import payload
 
-    path = payload.save(job.root, job.config.state_directory, payload.CUSTOM_DATA, data)
-    job.log.info(f"customData: {len(data)} bytes saved as {path}")
-    if job.config.run_custom_data:
-        code = payload.run_once(job.root, job.config.state_directory, payload.CUSTOM_DATA, job.vm_id, job.deadline.left(), job.log)
+        code = payload.run_once(job.root, path, job.vm_id, job.deadline.left(), job.log)
         if code is not None:
             job.notes = (f"custom_data_exit_code={code}",)
         if code:
             raise GuestError(f"the customData script ended with exit code {code}")
 
 
-def _user_data(job: Job, profile: OSProfile) -> None:
-    data = profile.user_data()
+def _save(job: Job, what: str, data: bytes) -> str:
+    """Save customData or userData in the state directory; returns the path, "" if there is none."""
     if not data:
-        return
+        return ""
     from agent.guest import payload
 
-    path = payload.save(job.root, job.config.state_directory, payload.USER_DATA, data)
-    job.log.info(f"userData: {len(data)} bytes saved as {path}")
+    path = f"{job.config.state_directory}/{what.lower()}"
+    payload.save(job.root, path, data)
+    job.log.info(f"{what}: {len(data)} bytes saved as {path}")
+    return path
 
 
 def _say_plan(job: Job, profile: OSProfile) -> None:

@@ -17,6 +17,12 @@ def asset_tag(root: str) -> str:
     return _read(root, "chassis_asset_tag")
 
 
+def on_azure(root: str) -> "tuple[bool, str]":
+    """(whether this is a VM on Azure, what the chassis asset tag says, in words)."""
+    tag = asset_tag(root)
+    return tag == AZURE_ASSET_TAG, f"the chassis asset tag is {tag!r}" if tag else "there is no chassis asset tag"
+
+
 def vm_id(root: str) -> str:
     """The DMI product UUID in lower case, "" if there is none, it cannot be read, or it is not a UUID."""
     return canonical(_read(root, "product_uuid"))

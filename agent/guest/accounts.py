@@ -100,27 +100,32 @@ def find(root: str, name: str) -> "Account | None":
     return Account([*fields, *[""] * 7][:7]) if fields else None
 
 
+def check(root: str, name: str) -> "Account | None":
+    """The account `name`, None if it is to be made. Raises GuestError if nobody may log in by that name."""
+    if why := refusal(name):
+        raise GuestError(f"the user name {name!r} is refused: {why}")
+    account = find(root, name)
+    if account and not is_person(root, account):
+        raise GuestError(f"the user name {name!r} is refused: it belongs to the system, with uid {account.uid}")
+    return account
+
+
 def ensure(root: str, name: str, shell: str, log: "Log") -> Account:
     """Make the account `name`, or keep and complete the one that is there; `shell` is for a new one. The home is made, too.
 
     Raises GuestError if the name is refused, belongs to the system, or the files cannot be written.
     """
-    if why := refusal(name):
-        raise GuestError(f"the user name {name!r} is refused: {why}")
     settings = login_settings(root)
-    before = account = find(root, name)
-    if account:
-        _check_is_a_person(account, settings)
-    else:
+    before = check(root, name)
+    if not before:
         _create_by_program(root, name, shell, log)
     with Locked(root):
         _complete(root, name, shell, settings)
-    account = find(root, name)
+    account = check(root, name)
     if account is None:
         raise GuestError(f"the user {name} was made and cannot be found in {PASSWD}")
     if not before:
         log.info(f"user {name}: uid {account.uid}, {account.home}, {account.shell}")
-    _check_is_a_person(account, settings)
     _make_home(root, account, settings["HOME_MODE"])
     return account
 
@@ -207,11 +212,6 @@ def relabel(root: str, path: str, log: "Log") -> None:
         else:
             if result.code:
                 log.warning(f"restorecon -R {path} {result}")
-
-
-def _check_is_a_person(account: Account, settings: "dict[str, int]") -> None:
-    if not settings["UID_MIN"] <= account.uid != _NOBODY:
-        raise GuestError(f"the user name {account.name!r} is refused: it belongs to the system, with uid {account.uid}")
 
 
 def _create_by_program(root: str, name: str, shell: str, log: "Log") -> None:

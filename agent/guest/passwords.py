@@ -7,7 +7,7 @@ password itself goes to a program only through its standard input, and into no m
 import posix
 
 from agent.errors import GuestError
-from agent.guest import accounts, programs
+from agent.guest import accounts, programs, sshkeys
 
 try:
     from _sha2 import sha512
@@ -48,6 +48,12 @@ def set_password(root: str, name: str, password: str, log: "Log") -> None:
 def is_set(root: str, name: str) -> bool:
     """Whether the account has a password that lets someone in. Raises GuestError."""
     return accounts.password_field(root, name)[:1] not in ("", "!", "*")
+
+
+def check_login(root: str, name: str, *, has_keys: bool, password: str) -> None:
+    """Raise GuestError if the user will have no way in: nothing came from the platform, and the image brought nothing."""
+    if not has_keys and not password and not is_set(root, name) and not sshkeys.any_authorized(root, name):
+        raise GuestError(f"neither an SSH key nor a password came for the user {name}: nobody could log in (a password comes on the provisioning CD only)")
 
 
 def lock(root: str, name: str, value: str) -> None:

@@ -9,24 +9,21 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.log import Log
 
-CUSTOM_DATA, USER_DATA = "customdata", "userdata"
 
-
-def save(root: str, directory: str, name: str, data: bytes) -> str:
-    """Keep `data` in the file `name` of the state directory, 0600; returns its path. Raises GuestError."""
-    path = f"{directory}/{name}"
+def save(root: str, path: str, data: bytes) -> None:
+    """Keep `data` in the file `path`, 0600. Raises GuestError."""
     if files.read(root, path) != data:
         files.replace(root, path, data, 0o600)
-    return path
 
 
-def run_once(root: str, directory: str, name: str, vm_id: str, limit: float, log: "Log") -> "int | None":
-    """Run the saved script as root and log what it says; returns its exit code, None if there was nothing to run.
+def run_once(root: str, path: str, vm_id: str, limit: float, log: "Log") -> "int | None":
+    """Run the saved script `path` as root and log what it says; returns its exit code, None if there was nothing to run.
 
     It is run once for a VM: that it was started is remembered before, so a run that was killed does not start it again. Raises GuestError if it cannot
     be run or does not end within `limit` seconds.
     """
-    script = files.read(root, f"{directory}/{name}") or b""
+    directory, _, name = path.rpartition("/")
+    script = files.read(root, path) or b""
     if not script.startswith(b"#!"):
         log.info(f"{name} is no script, it does not start with #!: it was not run")
         return None
@@ -41,7 +38,7 @@ def run_once(root: str, directory: str, name: str, vm_id: str, limit: float, log
     if not interpreter:
         raise GuestError(f"{name} names no interpreter behind #!")
     # By its interpreter, because the state directory may be on a file system that is mounted noexec.
-    words = [*interpreter, files.resolve(root, f"{directory}/{name}")]
+    words = [*interpreter, files.resolve(root, path)]
     result = programs.run([*_outside(root, name), *words], limit=limit, on_output=_Lines(name, log))
     files.replace(root, started, f"ended with {result.code}\n".encode(), 0o600)
     log.info(f"{name} ended with {result.code}")

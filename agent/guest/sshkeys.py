@@ -16,6 +16,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from agent.protocol.imds import PublicKey
+
 
 # type -> the fields behind it: a number of bytes, b"..." for these very bytes, "mpint", or "any" of at least one byte
 _ED25519, _P256, _P384, _P521 = 32, 65, 97, 133
@@ -130,6 +132,28 @@ def place_for(account: "accounts.Account", path: str) -> str:
     if path.startswith(f"{home}/") and not set(parts) & {".", ".."} and parts[-1] and path.isprintable():
         return path
     return f"{home}/.ssh/authorized_keys"
+
+
+def sort(account: "accounts.Account", public_keys: "list[PublicKey]") -> "tuple[dict[str, list[Key]], list[str]]":
+    """(the usable keys by the file that they go to, remarks about those that are left out or go elsewhere than the platform says).
+
+    Raises GuestError if there are keys and none is usable.
+    """
+    by_path: "dict[str, list[Key]]" = {}
+    remarks = []
+    for index, public_key in enumerate(public_keys, 1):
+        try:
+            keys = parse(public_key.key_data)
+        except KeyRefused as error:
+            remarks.append(f"SSH key {index} of {len(public_keys)} is left out: {error}")
+            continue
+        path = place_for(account, public_key.path)
+        if public_key.path not in ("", path):
+            remarks.append(f"SSH key {index} goes to {path}: {public_key.path!r} is no place in the home of {account.name}")
+        by_path.setdefault(path, []).extend(keys)
+    if public_keys and not by_path:
+        raise GuestError(f"none of the {len(public_keys)} SSH keys for {account.name} is a key that sshd could use: {remarks[0]}")
+    return by_path, remarks
 
 
 def any_authorized(root: str, name: str) -> bool:

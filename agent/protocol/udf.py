@@ -112,10 +112,7 @@ class _Volume:
         size = number(entry, 56, 8)
         if size > limit:
             raise UdfError(f"a file has {size} bytes; the limit is {limit}")
-        fixed, lengths = (176, 168) if tag == _FILE else (216, 208)
-        start = fixed + number(entry, lengths, 4)
-        descriptors = entry[start : start + number(entry, lengths + 4, 4)]
-        kind = number(entry, 34, 2) & 7
+        kind, descriptors = _allocation(entry, tag)
         if kind == _EMBEDDED:
             content = descriptors
         elif kind in _DESCRIPTOR_SIZE:
@@ -249,12 +246,9 @@ class _Volume:
         if tag not in (_FILE, _EXTENDED_FILE):
             raise UdfError(f"the metadata file's entry has the tag {tag}")
         _checked(entry, tag)
-        fixed, lengths = (176, 168) if tag == _FILE else (216, 208)
-        start = fixed + number(entry, lengths, 4)
-        kind = number(entry, 34, 2) & 7
+        kind, descriptors = _allocation(entry, tag)
         if kind not in _DESCRIPTOR_SIZE:
             raise UdfError(f"the metadata file has allocation descriptors of kind {kind}")
-        descriptors = entry[start : start + number(entry, lengths + 4, 4)]
         return [(extent, -(-length // self._block)) for _, length, extent, _ in self._extents(descriptors, kind, home)]
 
     def _sparable(self, plain: "Callable[[int, int], Iterator[tuple[int, int]]]", entry: bytes) -> "Callable[[int, int], Iterator[tuple[int, int]]]":
@@ -284,6 +278,13 @@ class _Volume:
                 block, blocks = block + here, blocks - here
 
         return pieces
+
+
+def _allocation(entry: bytes, tag: int) -> "tuple[int, bytes]":
+    """(kind, bytes) of the allocation descriptors of a file entry or an extended one (ECMA-167 4/14.9, 4/14.17)."""
+    fixed, lengths = (176, 168) if tag == _FILE else (216, 208)
+    start = fixed + number(entry, lengths, 4)
+    return number(entry, 34, 2) & 7, entry[start : start + number(entry, lengths + 4, 4)]
 
 
 def _anchor(medium: Medium) -> "tuple[int, bytes]":

@@ -198,11 +198,10 @@ def test_programs_of_another_root_are_seen_and_not_used(tmp_path: pathlib.Path) 
 
 
 def test_customdata_of_another_root_is_not_run(tmp_path: pathlib.Path, log: Lines) -> None:
-    path = payload.save(str(tmp_path), "/state", payload.CUSTOM_DATA, b"#!/bin/sh\n")
+    payload.save(str(tmp_path), "/state/customdata", b"#!/bin/sh\n")
     assert oct((tmp_path / "state/customdata").stat().st_mode & 0o777) == "0o600"
-    assert path == "/state/customdata"
     with pytest.raises(GuestError, match="only on the machine itself"):
-        payload.run_once(str(tmp_path), "/state", payload.CUSTOM_DATA, "id", 5, log)
-    payload.save(str(tmp_path), "/state", payload.CUSTOM_DATA, b"#cloud-config\n")
-    assert payload.run_once(str(tmp_path), "/state", payload.CUSTOM_DATA, "id", 5, log) is None
+        payload.run_once(str(tmp_path), "/state/customdata", "id", 5, log)
+    payload.save(str(tmp_path), "/state/customdata", b"#cloud-config\n")
+    assert payload.run_once(str(tmp_path), "/state/customdata", "id", 5, log) is None
     assert "is no script" in log.lines[-1]
