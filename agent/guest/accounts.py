@@ -189,6 +189,11 @@ def set_password_field(root: str, name: str, value: str) -> None:
             _write(root, SHADOW, accountfiles.with_entry(content, [fields[0], value, today() or fields[2], *fields[3:]]))
 
 
+def has_shadow_entry(root: str, name: str) -> bool:
+    """Whether /etc/shadow knows the account. Raises GuestError."""
+    return bool(accountfiles.entry(_read(root, SHADOW), name))
+
+
 def password_field(root: str, name: str) -> str:
     """The second field of the account's shadow entry, "" if there is none. Raises GuestError."""
     fields = accountfiles.entry(_read(root, SHADOW), name)

@@ -57,8 +57,10 @@ def check_login(root: str, name: str, *, has_keys: bool, password: str) -> None:
 
 
 def lock(root: str, name: str, value: str) -> None:
-    """Lock a password that was never set; `value` is "!" or "*". A password that the image brought stays. Raises GuestError."""
-    if not is_set(root, name):
+    """Lock a password that was never set; `value` is "!" or "*". A password that the image brought stays, and an account without a shadow entry has
+    nothing to lock. Raises GuestError.
+    """
+    if not is_set(root, name) and accounts.has_shadow_entry(root, name):
         accounts.set_password_field(root, name, value)
 
 

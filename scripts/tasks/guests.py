@@ -25,7 +25,7 @@ from build.cache import BuildError, key, made, run
 from scripts.simulator import media
 from scripts.simulator.scenario import VM
 
-_PACKAGES = "openssh-server,sudo,passwd,login,busybox-static"
+_PACKAGES = "openssh-server,sudo,opendoas,passwd,login,busybox-static"
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 _APPLETS = ("ADDGROUP", "ADDUSER", "ASH", "CAT", "CHPASSWD", "ECHO", "ID", "LS", "TEST")
 _OPTIONS = (

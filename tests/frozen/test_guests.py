@@ -203,6 +203,35 @@ def test_a_key_lets_the_user_in_and_sudo_works(make: Callable[[str], pathlib.Pat
     assert (root / "etc/ssh/sshd_config.d/00-azready.conf").read_text() == "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
 
 
+def test_doas_works_where_there_is_no_sudo(make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path) -> None:
+    root = make("debian")
+    (root / "usr/bin/sudo").unlink()
+    key = guests.make_key(tmp_path / "key", "planted")
+    first = boot(root, VM(public_keys=(key,)))
+    assert first.code == 0, first.said
+    assert "/etc/doas.conf lets azureuser become root without a password" in first.said
+    with guests.Sshd(root) as sshd:
+        result = sshd.login(USER, "doas -n id -u", key=tmp_path / "key")
+        assert result.stdout == "0\n", result.stderr
+
+
+def test_keys_go_to_the_user_of_the_image_where_none_is_to_be_made(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("nothing")
+    (root / "etc").mkdir()
+    (root / "etc/azready.toml").write_text("steps.user = false\n")
+    assert boot(root, VM()).code == 0
+    assert not (root / "home").exists()
+    (root / "etc/passwd").write_text(f"{USER}:x:1000:1000::/data/{USER}:/bin/sh\nservice:x:900:900::/:/bin/false\n")
+    (root / f"data/{USER}").mkdir(parents=True)
+    path = f"/data/{USER}/.ssh/authorized_keys"
+    other = VM(vm_id="11111111-2222-3333-4444-555555555555", key_path=path)
+    second = boot(root, other)
+    assert second.code == 0, second.said
+    assert (root / path[1:]).read_text() == scenario.KEY + "\n"
+    third = boot(root, dataclasses.replace(other, vm_id="22222222-2222-3333-4444-555555555555", admin_username="service"))
+    assert "warning: the user name 'service' is refused: it belongs to the system" in third.said
+
+
 def test_passwords_let_in_exactly_if_the_platform_says_so(make: Callable[[str], pathlib.Path]) -> None:
     root = make("debian")
     first = boot(root, WITH_PASSWORD)

@@ -3,13 +3,17 @@
 import http.client
 import json
 import os
+import pathlib
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 
+from agent.azure import media
+from agent.protocol import ovf
 from scripts.simulator import scenario
+from scripts.simulator.platform import instance
 from scripts.simulator.server import Simulator
 from tests.conftest import TOP
 
@@ -149,3 +153,19 @@ def test_mistakes_are_one_line(arguments: list[str], says: str) -> None:
     assert result.returncode == 2
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_the_provisioning_cd_is_written_for_a_drive(tmp_path: pathlib.Path) -> None:
+    image = tmp_path / "cd.iso"
+    assert simulate("--media", str(image), "--scenario", "cd-password", "--timeout", "0.1").returncode == 0
+    environment = ovf.parse(media.read_files(str(image))["ovf-env.xml"])
+    assert (environment.user_name, environment.password) == ("azureuser", "correct horse battery")
+
+
+def test_the_metadata_holds_the_keys_and_never_the_password(platform: Simulator) -> None:
+    vm = scenario.VM(password="correct horse", user_data="u", custom_data="c", media="cd")
+    text = json.dumps(instance(vm, extended=True))
+    assert scenario.KEY in text
+    assert "correct horse" not in text
+    assert '"hasCustomData": true' in text
+    assert platform.problems == []
