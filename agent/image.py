@@ -71,6 +71,8 @@ class Generalization:
     def _removals(self, state_directory: str) -> "Iterator[tuple[str, Callable[[], object]]]":
         for pattern in (f"{state_directory}/*", *_REMOVED):
             for path in sorted(_glob(self._root, pattern)):
+                if path == _DBUS_ID and files.is_link(self._root, path):
+                    continue  # to /etc/machine-id, which is emptied
                 yield f"remove {path}", self._remover(path)
 
     def _emptied(self) -> "Iterator[tuple[str, Callable[[], object]]]":
@@ -129,11 +131,12 @@ class Generalization:
         return empty
 
 
+_DBUS_ID = "/var/lib/dbus/machine-id"
 # Each with at most one * in a part; what is not there is passed over.
 _REMOVED = (
     "/etc/ssh/ssh_host_*_key",
     "/etc/ssh/ssh_host_*_key.pub",
-    "/var/lib/dbus/machine-id",
+    _DBUS_ID,
     sudo.SUDO_FILE,
     sudo.DOAS_FILE,
     sshd.DROP_IN,

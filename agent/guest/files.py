@@ -142,6 +142,15 @@ def exists(root: str, path: str) -> bool:
     return True
 
 
+def is_link(root: str, path: str) -> bool:
+    """Whether the last part of `path` is a symbolic link. Raises GuestError."""
+    directory, _, name = path.rpartition("/")
+    try:
+        return S_ISLNK(posix.lstat(f"{resolve(root, directory).rstrip('/')}/{name}").st_mode)
+    except OSError:
+        return False
+
+
 def is_directory(root: str, path: str) -> bool:
     """Whether there is a directory. Raises GuestError."""
     try:

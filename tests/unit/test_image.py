@@ -155,6 +155,17 @@ def test_generalize_removes_what_makes_a_machine(used: pathlib.Path) -> None:
     assert "remove" not in again.stdout
 
 
+def test_a_machine_id_of_dbus_goes_unless_it_is_a_link(used: pathlib.Path) -> None:
+    own = used / "var/lib/dbus/machine-id"
+    own.parent.mkdir()
+    own.write_text("0123\n")
+    assert azready("generalize", "--root", str(used), "--yes").returncode == 0
+    assert not own.exists()
+    own.symlink_to("/etc/machine-id")
+    assert azready("generalize", "--root", str(used), "--yes").returncode == 0
+    assert own.is_symlink()
+
+
 def test_generalize_removes_a_user_with_home_and_mail(used: pathlib.Path) -> None:
     result = azready("generalize", "--root", str(used), "--user", "ann", "--yes")
     assert result.returncode == 0, result.stderr
