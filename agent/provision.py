@@ -92,7 +92,10 @@ def provision(job: Job) -> None:
             job.vm_id = identity.canonical(metadata.vm_id)
             if _already_done(job):
                 return
-        profile = OSProfile(metadata, find_medium(job, metadata))
+        medium = find_medium(job, metadata)
+        if medium is None and "media" in job.config.fatal and osprofile.needs_medium(metadata):
+            raise GuestError("something must come from the provisioning CD, and none could be read")
+        profile = OSProfile(metadata, medium)
         if job.dry_run:
             _say_plan(job, profile)
         else:
@@ -114,7 +117,10 @@ def _carry_out(job: Job, profile: OSProfile) -> None:
     """All steps between what the platform wants and the report."""
     if profile.preprovisioned:
         job.log.warning("this VM comes from a pool of pre-provisioned ones, which azready does not know: what it finds may be the pool's, not the owner's")
+    old_name = hostname.current()
     _step(job, "host_name", lambda: _host_name(job, profile))
+    if hostname.current() != old_name:
+        _step(job, "publish_host_name", lambda: _publish(job))
     if profile.user_name:
         account = _step(job, "user", lambda: _user(job, profile)) if job.config.steps["user"] else _existing_user(job, profile)
         if account:
@@ -211,14 +217,10 @@ def _host_name(job: Job, profile: OSProfile) -> None:
         return
     if name != wanted:
         job.log.info(f"host name {wanted!r} is made legal: {name}")
-    old_name = hostname.current() if job.root == "/" else ""
-    if job.root == "/" and old_name != name:
-        _or_warn(job, lambda: hostname.set_running(name))
-    _or_warn(job, lambda: hostname.write_hostname(job.root, name))
-    _or_warn(job, lambda: hostname.write_hosts(job.root, name, old_name))
+    problems = hostname.apply(job.root, name)
     job.log.info(f"host name: {name}")
-    if job.root == "/" and old_name != name:
-        _step(job, "publish_host_name", lambda: _publish(job))
+    if problems:
+        raise GuestError("; ".join(problems))
 
 
 def _publish(job: Job) -> None:

@@ -82,11 +82,11 @@ def _read(place: str, limit: int, *, cut: bool = False) -> "bytes | None":
         posix.close(fd)
 
 
-def replace(root: str, path: str, content: bytes, mode: int = 0o644, owner: "tuple[int, int] | None" = None) -> None:
+def replace(root: str, path: str, content: bytes, mode: int = 0o644, owner: "tuple[int, int] | None" = None, *, like_old: bool = True) -> None:
     """Make `content` the whole content of a file, atomically; folders on the way to it that are missing are made.
 
-    A file that is there keeps its owner, mode and label; a new one gets `mode`, `owner` (uid, gid) if that is given, and, from the kernel, the label of
-    its directory. Raises GuestError, with the old file as it was.
+    A file that is there keeps its owner, mode and label, but for one that is ours alone (`like_old` False); a new one gets `mode`, `owner` (uid, gid) if
+    that is given, and, from the kernel, the label of its directory. Raises GuestError, with the old file as it was.
     """
     place = resolve(root, path)
     directory, _, name = place.rpartition("/")
@@ -97,7 +97,7 @@ def replace(root: str, path: str, content: bytes, mode: int = 0o644, owner: "tup
         remove(temporary)  # left by a run that was killed
         fd = posix.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL | posix.O_NOFOLLOW | posix.O_CLOEXEC, 0o600)
         try:
-            _write_like(fd, place, content, mode, owner)
+            _write_like(fd, place if like_old else "", content, mode, owner)
         finally:
             posix.close(fd)
         posix.rename(temporary, place)
@@ -254,6 +254,7 @@ def write_all(fd: int, content: bytes) -> None:
 
 
 def _write_like(fd: int, place: str, content: bytes, mode: int, owner: "tuple[int, int] | None") -> None:
+    """Write a new file that takes the attributes of the one at `place`, or those given if there is none."""
     try:
         old = posix.stat(place)
     except FileNotFoundError:

@@ -10,6 +10,10 @@ import posix
 from agent.errors import GuestError, reason
 from agent.guest import files
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 MAX_LABEL = 63  # characters, RFC 1123 2.1
 MAX_NAME = 64  # characters, HOST_NAME_MAX of Linux
 
@@ -44,12 +48,28 @@ def current() -> str:
     return posix.uname().nodename
 
 
-def set_running(name: str) -> None:
+def apply(root: str, name: str) -> list[str]:
+    """Set the host name wherever it stands, each place whatever becomes of the others; returns what went wrong. The kernel's is set for root "/" only."""
+    problems = []
+    old_name = current() if root == "/" else ""
+    changes: "list[Callable[[], bool]]" = [lambda: write_hostname(root, name), lambda: write_hosts(root, name, old_name)]
+    if root == "/" and old_name != name:
+        changes.insert(0, lambda: set_running(name))
+    for change in changes:
+        try:
+            change()
+        except GuestError as error:
+            problems.append(str(error))
+    return problems
+
+
+def set_running(name: str) -> bool:
     """Give the running kernel its host name. Raises GuestError."""
     try:
         _socket.sethostname(name)
     except OSError as error:
         raise GuestError(f"cannot set the host name to {name}: {reason(error)}") from None
+    return True
 
 
 def write_hostname(root: str, name: str) -> bool:

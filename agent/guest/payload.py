@@ -12,8 +12,7 @@ if TYPE_CHECKING:
 
 def save(root: str, path: str, data: bytes) -> None:
     """Keep `data` in the file `path`, 0600. Raises GuestError."""
-    if files.read(root, path) != data:
-        files.replace(root, path, data, 0o600)
+    files.replace(root, path, data, 0o600, (0, 0) if root == "/" else None, like_old=False)
 
 
 def run_once(root: str, path: str, vm_id: str, limit: float, log: "Log") -> "int | None":
@@ -33,14 +32,16 @@ def run_once(root: str, path: str, vm_id: str, limit: float, log: "Log") -> "int
     earlier = files.read(root, started)
     if earlier is not None:
         return _earlier(name, earlier, log)
-    files.replace(root, started, b"started\n", 0o600)
+    files.replace(root, started, b"started\n", 0o600, like_old=False)
     interpreter = script[2:].partition(b"\n")[0].decode("utf-8", "surrogateescape").strip().split(None, 1)
     if not interpreter:
         raise GuestError(f"{name} names no interpreter behind #!")
     # By its interpreter, because the state directory may be on a file system that is mounted noexec.
     words = [*interpreter, files.resolve(root, path)]
-    result = programs.run([*_outside(root, name), *words], limit=limit, on_output=_Lines(name, log))
-    files.replace(root, started, f"ended with {result.code}\n".encode(), 0o600)
+    lines = _Lines(name, log)
+    result = programs.run([*_outside(root, name), *words], limit=limit, on_output=lines)
+    lines.end()
+    files.replace(root, started, f"ended with {result.code}\n".encode(), 0o600, like_old=False)
     log.info(f"{name} ended with {result.code}")
     return result.code
 
@@ -75,3 +76,8 @@ class _Lines:
         for line in lines:
             self._log.info(f"{self._name}: {line.decode('utf-8', 'replace')[:1000]}")
         self._rest = self._rest[-4096:]
+
+    def end(self) -> None:
+        """Log what came behind the last line break."""
+        if self._rest:
+            self(b"\n")

@@ -41,17 +41,17 @@ def _put(root: str, path: str, line: str, check: "tuple[str, ...]", log: "Log") 
         return
     checker = programs.usable(root, check[0])
     if not checker:
-        files.replace(root, path, line.encode(), 0o440)
+        files.replace(root, path, line.encode(), 0o440, like_old=False)
         return
     # The tools skip a file with a dot in front, so an unchecked rule never counts.
     folder, _, name = path.rpartition("/")
     trial = f"{folder}/.{name}.trial"
-    files.replace(root, trial, line.encode(), 0o440)
+    files.replace(root, trial, line.encode(), 0o440, like_old=False)
     try:
         result = programs.run([checker, *check[1:], trial])
         if result.code:
             raise GuestError(f"{checker} refuses the rule {line.strip()!r}: it {result}")
-        files.replace(root, path, line.encode(), 0o440)
+        files.replace(root, path, line.encode(), 0o440, like_old=False)
     finally:
         files.discard(root, trial)
     log.debug(f"{checker} accepts {path}")

@@ -371,11 +371,13 @@ def test_custom_data_runs_once_if_configured(make: Callable[[str], pathlib.Path]
     (root / "etc").mkdir()
     (root / "etc/azready.toml").write_text(f"{fatal}\nrun_custom_data = true\n")
     (root / "var/lib/hyperv").mkdir(parents=True)
-    script = "#!/bin/sh\necho from the script\necho once >>/ran\nid -u >>/ran\nexit 7\n"
+    (root / "last").write_text("and no line end")
+    script = "#!/bin/sh\necho from the script\ncat /last\necho once >>/ran\nid -u >>/ran\nexit 7\n"
     vm = VM(media="cd", custom_data=script)
     first = boot(root, vm)
     assert (first.code, first.reports) == (code, reports), first.said
     assert "customdata: from the script" in first.said
+    assert "customdata: and no line end" in first.said
     assert "the customData script ended with exit code 7" in first.said
     record = (root / "var/lib/hyperv/.kvp_pool_1").read_bytes()[512:].rstrip(b"\0").decode()
     assert ("custom_data_exit_code=7" in record) if code == 0 else ("reason=the customData script ended with exit code 7" in record)
@@ -384,6 +386,33 @@ def test_custom_data_runs_once_if_configured(make: Callable[[str], pathlib.Path]
     again = boot(root, vm)
     assert "was run before and ended with 7: it is not run again" in again.said
     assert (root / "ran").read_text() == "once\n0\n"
+
+
+@pytest.mark.parametrize(
+    ("step", "says"), [("host_name", "cannot read /etc/hostname: is a directory"), ("media", "something must come from the provisioning CD")]
+)
+def test_any_step_can_be_made_fatal(make: Callable[[str], pathlib.Path], step: str, says: str) -> None:
+    root = make("nothing")
+    (root / "etc/hostname").mkdir(parents=True)
+    (root / "etc/azready.toml").write_text(f'fatal = ["{step}"]\nmedia.wait = 0\n')
+    failed = boot(root, VM(custom_data="x"))
+    assert (failed.code, failed.reports) == (1, ["ProvisioningFailed"])
+    assert f"reason={says}" in failed.description
+
+
+def test_what_is_ours_alone_is_closed_whoever_opened_it(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("sshd")
+    shutil.copy(root / "bin/sh", root / "bin/sudo")
+    for path in ("var/lib/azready/customdata", "etc/sudoers.d/90-azready"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text("x")
+        (root / path).chmod(0o666)
+        os.chown(root / path, 1000, 1000)
+    first = boot(root, VM(media="cd", custom_data="secret"))
+    assert first.code == 0, first.said
+    for path, mode in (("var/lib/azready/customdata", 0o600), ("etc/sudoers.d/90-azready", 0o440)):
+        status = (root / path).stat()
+        assert (status.st_mode & 0o777, status.st_uid) == (mode, 0)
 
 
 def test_custom_data_is_not_run_otherwise(make: Callable[[str], pathlib.Path]) -> None:
