@@ -1,14 +1,16 @@
 """The key-value pool that the Hyper-V host reads: how provisioning ended, for diagnostics when the network does not work (azure-platform.md)."""
 
 import posix
-from fcntl import LOCK_EX, flock
-from time import CLOCK_BOOTTIME, clock_gettime, time
+from errno import EACCES, EAGAIN
+from fcntl import LOCK_EX, LOCK_NB, flock
+from time import CLOCK_BOOTTIME, clock_gettime, monotonic, sleep, time
 
 from agent.errors import GuestError, reason
 from agent.guest import files
 from agent.protocol import kvp
 
 POOL = "/var/lib/hyperv/.kvp_pool_1"
+LOCK_LIMIT = 5.0  # seconds: a daemon that hangs must not hold up a boot
 
 
 def write_report(root: str, value: str) -> bool:
@@ -22,14 +24,27 @@ def write_report(root: str, value: str) -> bool:
     try:
         fd = posix.open(place, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o644)
         try:
-            flock(fd, LOCK_EX)
-            posix.lockf(fd, posix.F_LOCK, 0)
+            _lock(fd)
             _put(fd, kvp.record(kvp.REPORT_KEY, value))
         finally:
             posix.close(fd)
     except OSError as error:
         raise GuestError(f"cannot write {place}: {reason(error)}") from None
     return True
+
+
+def _lock(fd: int) -> None:
+    """Take both kinds of locks. Raises OSError if they are not free within LOCK_LIMIT."""
+    end = monotonic() + LOCK_LIMIT
+    while True:
+        try:
+            flock(fd, LOCK_EX | LOCK_NB)
+            posix.lockf(fd, posix.F_TLOCK, 0)
+            return
+        except OSError as error:
+            if error.errno not in (EACCES, EAGAIN) or monotonic() > end:
+                raise
+        sleep(0.02)
 
 
 def _put(fd: int, record: bytes) -> None:

@@ -171,13 +171,16 @@ def with_sshd(place: pathlib.Path) -> pathlib.Path:
 
 
 def with_devices(place: pathlib.Path) -> pathlib.Path:
-    """Put /dev/null and its kin into a root. Raises OSError if this user may not."""
+    """Put /dev/null and its kin into a root. Raises BuildError if this user may not."""
     (place / "dev").mkdir(exist_ok=True)
     for name, numbers in _DEVICES.items():
         major, minor = numbers if isinstance(numbers, tuple) else (1, numbers)
         device = place / "dev" / name
         if not device.exists():
-            os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+            try:
+                os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(major, minor))
+            except OSError as error:
+                raise BuildError(f"this user may not make device nodes: {error.strerror}") from None
             device.chmod(0o666)
     return place
 

@@ -349,6 +349,24 @@ def test_records_from_before_this_boot_go(make: Callable[[str], pathlib.Path]) -
     assert pool.read_bytes()[:512].rstrip(b"\0") == b"PROVISIONING_REPORT"
 
 
+@pytest.mark.parametrize(
+    ("name", "code", "reason"), [("provision-refused", 4, "the wireserver answered the health report with 405"), ("down", 3, "gave up reporting Ready")]
+)
+def test_the_host_hears_of_a_report_that_did_not_get_through(make: Callable[[str], pathlib.Path], name: str, code: int, reason: str) -> None:
+    root = make("nothing")
+    pool = root / "var/lib/hyperv/.kvp_pool_1"
+    pool.parent.mkdir(parents=True)
+    insert(root, VM())
+    with Simulator(played(VM(), name)) as platform:
+        words = ["provision", "--force", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds"), "--deadline", "2"]
+        result = emptyroot.run(root, words, writable=True)
+    assert result.returncode == code, result.stderr
+    record = pool.read_bytes()
+    assert len(record) == 2560  # the record of success, which was written before Ready, is replaced
+    assert record[512:].startswith(f"result=error|reason={reason}".encode())
+    assert not list((root / "var/lib").glob("azready/*.provisioned"))
+
+
 def test_sigterm_in_the_middle_is_reported(make: Callable[[str], pathlib.Path]) -> None:
     root = make("nothing")
     hanging = scenario.parse("hanging", '[[imds]]\ntimes = "forever"\nconnection = "hang"')

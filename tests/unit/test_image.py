@@ -200,6 +200,18 @@ def test_generalize_lists_first_and_asks(used: pathlib.Path) -> None:
     assert {name: (used / name).read_bytes() for name in listed(used)} == before
 
 
+@pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"YES\n", 0), (b"n\n", 2), (b"\n", 2)])
+def test_generalize_takes_an_answer_from_the_terminal(used: pathlib.Path, answer: bytes, code: int) -> None:
+    ours, theirs = os.openpty()
+    os.write(ours, answer)
+    result = subprocess.run([FROZEN, "generalize", "--root", str(used)], stdin=theirs, capture_output=True, text=True, timeout=30)
+    os.close(ours)
+    os.close(theirs)
+    assert result.returncode == code, result.stderr
+    assert "make the system below" in result.stdout
+    assert (used / "etc/hostname").exists() is (code != 0)
+
+
 def test_generalize_never_leaves_the_root(used: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     outside = tmp_path_factory.mktemp("outside")
     (outside / "x.leases").write_text("kept")

@@ -71,6 +71,17 @@ def test_both_kinds_of_locks_are_waited_for(tmp_path: pathlib.Path) -> None:
         assert [key for key, _ in kvp.parse(place.read_bytes())] == ["HELD", kvp.REPORT_KEY]
 
 
+def test_a_lock_that_is_never_released_is_given_up(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    monkeypatch.setattr(hyperv, "LOCK_LIMIT", 0.1)
+    place = pool(tmp_path)
+    with open(place, "wb") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        with pytest.raises(GuestError, match=r"cannot write .*: resource temporarily unavailable"):
+            hyperv.write_report(str(tmp_path), "x")
+
+
 def test_a_link_in_the_place_of_the_pool_is_not_written_through(tmp_path: pathlib.Path) -> None:
     place = pool(tmp_path)
     (tmp_path / "victim").write_text("kept")
