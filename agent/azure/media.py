@@ -90,16 +90,17 @@ def read_files(path: str) -> "Files":
                 data += piece
             return bytes(data)
 
-        if udf.is_udf(read, size):
+        readers = [udf.read_files, iso9660.read_files] if udf.is_udf(read, size) else [iso9660.read_files]  # many media are both
+        errors = []
+        for reader in readers:
             try:
-                if found := udf.read_files(read, size, _WANTED):
+                if found := reader(read, size, _WANTED):
                     return found
             except MediumError as error:
-                try:
-                    return iso9660.read_files(read, size, _WANTED)
-                except MediumError:
-                    raise error from None
-        return iso9660.read_files(read, size, _WANTED)
+                errors.append(error)
+        if len(errors) == len(readers):
+            raise errors[0]
+        return {}
     finally:
         posix.close(fd)
 

@@ -26,6 +26,7 @@ from scripts.simulator import media
 from scripts.simulator.scenario import VM
 
 _PACKAGES = "openssh-server,sudo,opendoas,passwd,login,busybox-static"
+_SYSTEMD = "systemd-sysv,dbus"
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 _APPLETS = ("ADDGROUP", "ADDUSER", "ASH", "CAT", "CHPASSWD", "ECHO", "ID", "LS", "TEST")
 _OPTIONS = (
@@ -46,23 +47,27 @@ EVERYTHING = VM(media="cd", password="correct horse", disable_password="false", 
 _LIBRARIES = ("lib", "usr/lib", "lib64", "usr/lib64")
 
 
-def debian() -> pathlib.Path:
-    """The folder of a minimal Debian of this host's own release; never change it. Raises BuildError where it cannot be made."""
+def debian(*, systemd: bool = False) -> pathlib.Path:
+    """The folder of a minimal Debian of this host's own release, with systemd as its init if wanted; never change it.
+
+    Raises BuildError where it cannot be made.
+    """
     release = platform.freedesktop_os_release()
     if release.get("ID") != "debian" or os.geteuid() != 0:
         raise BuildError("making a Debian root takes root on Debian")
     suite = release["VERSION_CODENAME"]
+    wanted = f"{_PACKAGES},{_SYSTEMD}" if systemd else _PACKAGES
     exclude = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
 
     def make(place: pathlib.Path) -> None:
         if not shutil.which("mmdebstrap"):
             packages.install("mmdebstrap")
-        command = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={_PACKAGES}", *exclude, suite, str(place / "root")]
+        command = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={wanted}", *exclude, suite, str(place / "root")]
         run(command, log=place / "log")
         for host_key in (place / "root/etc/ssh").glob("ssh_host_*"):
             host_key.unlink()
 
-    return made("guest-debian", key(suite, _PACKAGES, *exclude), make, hint="about 40 seconds") / "root"
+    return made("guest-systemd" if systemd else "guest-debian", key(suite, wanted, *exclude), make, hint="about 40 seconds") / "root"
 
 
 def busybox() -> pathlib.Path:

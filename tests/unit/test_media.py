@@ -158,6 +158,16 @@ def test_a_virtual_partition_is_refused_by_name() -> None:
         read(udf.read_files, bytes(image.data))
 
 
+def test_a_medium_without_our_files_is_no_error(tmp_path: pathlib.Path, log: Lines) -> None:
+    image = tmp_path / "dev/sr0"
+    image.parent.mkdir()
+    for content in (maker.simple({"other": (b"x", b"x", 3)}), simulated.iso9660({"other.txt": b"x"})):
+        image.write_bytes(content)
+        assert media.read_files(str(image)) == {}
+    assert media.find(str(tmp_path), (), Deadline(0), never, log) is None
+    assert not any("warning" in line for line in log.lines)
+
+
 def never(_: str) -> dict[str, bytes]:
     raise GuestError("no kernel here")
 

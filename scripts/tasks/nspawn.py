@@ -1,0 +1,66 @@
+"""Boots a root with its own init as PID 1 in a container, inside the simulator's namespace, and waits until it is off; argument: the root.
+
+Only to be started through `scripts/simulate --netns`: the container shares the network of who starts it. It runs in cgroups of its own, because a
+systemd that believes to own the root of the hierarchy would move the host's processes.
+"""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+from agent.azure import network
+from build import packages
+from build.cache import BuildError
+from scripts.simulator import platform
+from scripts.simulator.namespace import CLONE_NEWNS, unshare
+
+LIMIT = 90  # seconds
+_HIERARCHIES = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup")
+_OPTIONS = ("--quiet", "--register=no", "--keep-unit", "--private-users=no", "--kill-signal=SIGKILL", "--console=read-only", "--boot")
+
+
+def need() -> None:
+    """Install systemd-nspawn if it is missing. Raises BuildError if that is not possible, or this machine's cgroups cannot be used."""
+    if not shutil.which("systemd-nspawn"):
+        packages.install({"apt-get": "systemd-container", "dnf": "systemd-container"})
+    if os.geteuid() != 0 or not _writable():
+        raise BuildError("booting an init system takes root and cgroups that can be written")
+
+
+def main() -> int:
+    """Boot; returns nspawn's exit code."""
+    _, addresses, routes = network.survey()
+    is_simulated = platform.WIRESERVER in {network.text(address.packed) for address in addresses}
+    if not is_simulated or any(not route.destination for route in routes):
+        print("error: this is not the simulator's namespace: start it through scripts/simulate --netns", file=sys.stderr)
+        return 2
+    own = [pathlib.Path(base, f"azready-{os.getpid()}") for base in _writable()]
+    for group in own:
+        group.mkdir()
+        (group / "cgroup.procs").write_text("0")
+    unshare(CLONE_NEWNS)
+    subprocess.run(["mount", "--make-rprivate", "/"], check=True)
+    pathlib.Path("/run/systemd/nspawn").mkdir(parents=True, exist_ok=True)
+    subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd/nspawn"], check=True)
+    try:
+        return subprocess.run(["systemd-nspawn", *_OPTIONS, f"--directory={sys.argv[1]}"], timeout=LIMIT, stdin=subprocess.DEVNULL).returncode
+    except subprocess.TimeoutExpired:
+        print(f"error: the container did not end within {LIMIT} s", file=sys.stderr)
+        return 1
+    finally:
+        for group in own:
+            (group.parent / "cgroup.procs").write_text("0")
+            for folder, _, _ in os.walk(group, topdown=False):
+                with contextlib.suppress(OSError):
+                    pathlib.Path(folder).rmdir()
+
+
+def _writable() -> list[str]:
+    return [base for base in _HIERARCHIES if os.access(f"{base}/cgroup.procs", os.W_OK)]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,105 @@
+"""A real systemd as PID 1 boots an image that azready was installed into: the unit, its order and its sandbox, with everything to do."""
+
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from build.cache import BuildError
+from scripts.simulator import media
+from scripts.simulator.scenario import VM
+from scripts.tasks import guests, nspawn
+from tests.conftest import FROZEN, TOP
+
+SCRIPT = "#!/bin/sh\necho from the script\necho x >/usr/outside-the-sandbox && echo wrote to usr\n"
+MACHINE = VM(password="correct horse", disable_password="false", custom_data=SCRIPT)
+# The kernels of test machines have no DMI, hence --force. What is said goes into a file, because the journal is gone with the container.
+LAB = """
+[Service]
+ExecStart=
+ExecStart=/usr/local/bin/azready provision --force
+StandardOutput=append:/var/lib/said
+StandardError=inherit
+"""
+END = """
+[Unit]
+After=azready.service ssh.service multi-user.target
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'systemctl --failed --no-legend --plain >/var/lib/failed; systemctl is-active ssh >/var/lib/ssh; systemctl poweroff --force --force'
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
+    try:
+        nspawn.need()
+        guest = guests.debian(systemd=True)
+    except BuildError as error:
+        pytest.skip(str(error))
+    root = tmp_path_factory.mktemp("systemd")
+    root.chmod(0o755)
+    guests.copy_of(guest, root)
+    shutil.rmtree(root / "dev")
+    (root / "dev").mkdir()
+    (root / "etc/machine-id").write_bytes(b"")
+    (root / "var/cd.iso").write_bytes(media.iso9660({"ovf-env.xml": media.ovf_env(MACHINE)}))
+    (root / "etc/azready.toml").write_text(
+        'run_custom_data = true\nfatal = ["user", "ssh_keys", "password", "sudo", "sshd", "custom_data"]\nmedia.devices = ["/var/cd.iso"]\n'
+    )
+    units = root / "etc/systemd/system"
+    for name, text in (("azready.service.d/lab.conf", LAB), ("end.service", END)):
+        (units / name).parent.mkdir(exist_ok=True)
+        (units / name).write_text(text)
+    (units / "multi-user.target.wants/end.service").symlink_to("../end.service")
+    subprocess.run([FROZEN, "install", "--root", root], check=True, capture_output=True)
+    yield root
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def boot(root: pathlib.Path, folder: pathlib.Path) -> list[str]:
+    """Boot until it is off; returns the reports that the platform accepted."""
+    scenario = folder / "scenario.toml"
+    # A string of JSON is one of TOML, too.
+    values = {"password": MACHINE.password, "disable_password": MACHINE.disable_password, "custom_data": MACHINE.custom_data}
+    scenario.write_text('description = "a whole first boot"\n[vm]\n' + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    words = ["--netns", "--json", "--strict", "--scenario", str(scenario), "--", sys.executable, "-m", "scripts.tasks.nspawn", str(root)]
+    environment = {**os.environ, "PYTHONPATH": str(TOP)}
+    result = subprocess.run([sys.executable, "-m", "scripts.simulator", *words], cwd=TOP, env=environment, capture_output=True, text=True, timeout=150)
+    assert result.returncode == 0, result.stderr + result.stdout[-3000:]
+    events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    return [event["report"] for event in events if event.get("report")]
+
+
+def test_systemd_runs_a_whole_first_boot_once(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    assert boot(image, tmp_path) == ["Ready"]
+    said = (image / "var/lib/said").read_text()
+    assert "warning" not in said
+    for words in (
+        "provisioning CD: /var/cd.iso",
+        "user azureuser: uid 1000, /home/azureuser, /bin/bash",
+        "/etc/sudoers.d/90-azready lets azureuser become root with a password",
+        "/home/azureuser/.ssh/authorized_keys: 1 SSH key authorized",
+        "the password of azureuser is set",
+        "/etc/ssh/sshd_config.d/00-azready.conf allows logins with a password",
+        "host keys for sshd are made",
+        "customdata: from the script",
+        "customdata: wrote to usr",
+        "disabled the unit",
+    ):
+        assert words in said
+    assert (image / "etc/hostname").read_text() == "web-1\n"
+    assert (image / "etc/shadow").read_text().splitlines()[-1].startswith("azureuser:$")
+    assert (image / "usr/outside-the-sandbox").exists()
+    assert not (image / "etc/systemd/system/multi-user.target.wants/azready.service").is_symlink()
+    # sshd started behind it, with the host keys that it made, and nothing failed.
+    assert ((image / "var/lib/failed").read_text(), (image / "var/lib/ssh").read_text()) == ("", "active\n")
+    assert boot(image, tmp_path) == []
+    assert (image / "var/lib/said").read_text() == said
