@@ -64,6 +64,7 @@ def main(arguments: list[str]) -> int:
     from agent.log import Log
 
     _occupy_standard_descriptors()
+    posix.umask(0o022)  # what is to be closed is closed by name; a narrow mask of the caller's would close /home
     log = Log(verbose="--verbose" in arguments)
     try:
         return _run(arguments, log)

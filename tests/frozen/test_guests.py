@@ -137,6 +137,22 @@ def test_a_user_with_key_and_password_is_made(make: Callable[[str], pathlib.Path
     assert oct((root / "etc/shadow").stat().st_mode & 0o777) in ("0o640", "0o600")
 
 
+def test_a_narrow_umask_of_the_caller_changes_nothing(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("nothing")
+    before = os.umask(0o077)
+    try:
+        assert boot(root, VM()).code == 0
+    finally:
+        os.umask(before)
+    assert {path: oct((root / path).stat().st_mode & 0o777) for path in ("etc", "home", f"home/{USER}", "etc/passwd", "etc/hostname")} == {
+        "etc": "0o755",
+        "home": "0o755",
+        f"home/{USER}": "0o700",
+        "etc/passwd": "0o644",
+        "etc/hostname": "0o644",
+    }
+
+
 def test_the_tool_of_the_image_makes_the_user(make: Callable[[str], pathlib.Path]) -> None:
     """useradd and busybox adduser leave traces of their own that editing would not."""
     debian = make("debian")
