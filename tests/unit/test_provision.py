@@ -1,5 +1,6 @@
 """The steps of a first boot against the simulator, in this process: what the scenarios cannot show from outside."""
 
+import dataclasses
 import os
 import pathlib
 from collections.abc import Iterator
@@ -12,8 +13,8 @@ from agent.azure.retry import Deadline
 from agent.config import Config
 from agent.guest import hostname, state
 from agent.provision import Job, ProvisioningFailed, provision
-from scripts.simulator import scenario
-from scripts.simulator.server import Simulator
+from scripts.simulator import media, scenario
+from scripts.simulator.server import Exchange, Simulator
 from tests.conftest import Lines
 
 VM_ID = scenario.VM().vm_id
@@ -140,3 +141,40 @@ def test_a_user_that_cannot_be_made_fails_the_run(platform: Simulator, root: pat
     with pytest.raises(ProvisioningFailed, match=r"provisioning failed and was reported: cannot look up .*not a directory"):
         provision(job(platform, root, log))
     assert platform.reports == ["ProvisioningFailed"]
+
+
+def seen_at_the_report(root: pathlib.Path, vm: scenario.VM, log: Lines) -> list[str]:
+    """The files that are there at the moment when the health report arrives."""
+    seen: list[str] = []
+
+    def look(exchange: Exchange) -> None:
+        if exchange.request.method == "POST":
+            seen.extend(files(root))
+
+    pool = root / "var/lib/hyperv/.kvp_pool_1"
+    pool.parent.mkdir(parents=True)
+    (root / "dev").mkdir()
+    (root / "dev/sr0").write_bytes(media.image(vm))
+    with Simulator(dataclasses.replace(scenario.load("healthy"), vm=vm), on_exchange=look) as platform:
+        try:
+            provision(job(platform, root, log))
+        except ProvisioningFailed:
+            assert platform.reports == ["ProvisioningFailed"]
+        else:
+            assert platform.reports == ["Ready"]
+    return seen
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a user takes root")
+def test_everything_but_the_marker_is_in_place_when_ready_arrives(root: pathlib.Path, log: Lines) -> None:
+    seen = seen_at_the_report(root, scenario.VM(media="cd", custom_data="c", user_data="u", password="p", disable_password="false"), log)
+    for path in ("etc/hostname", "etc/shadow", "home/azureuser/.ssh/authorized_keys", "var/lib/azready/customdata", "var/lib/azready/userdata"):
+        assert path in seen
+    assert not [path for path in seen if path.endswith(".provisioned")]
+    assert [path for path in files(root) if path.endswith(".provisioned")]
+    assert (root / "var/lib/hyperv/.kvp_pool_1").stat().st_size == 2560
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a user takes root")
+def test_the_host_hears_of_a_failure_before_the_wireserver(root: pathlib.Path, log: Lines) -> None:
+    assert "var/lib/hyperv/.kvp_pool_1" in seen_at_the_report(root, scenario.VM(media="cd", admin_username="root"), log)
