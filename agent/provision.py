@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 # Where a first boot changes files; each may be a file system of its own.
-_CHANGED = ("/etc", "/etc/ssh/sshd_config.d", "/etc/sudoers.d", "/home")
+_CHANGED = ("/etc", "/etc/doas.d", "/etc/ssh", "/etc/ssh/sshd_config.d", "/etc/sudoers.d", "/home")
 
 LAST_WORDS = 20.0  # seconds for telling the platform that the run was terminated; init systems wait longer than that
 

@@ -187,6 +187,7 @@ def authorize(root: str, account: "accounts.Account", path: str, keys: "Iterable
         after = merged(before or b"", keys)
         if after != before:
             files.replace(root, inside, after, 0o600, owner)
+            files.settle(root, (account.home, inside.rpartition("/")[0]))
         _restrict(place, 0o600, owner)
     except OSError as error:
         raise GuestError(f"cannot prepare {place}: {reason(error)}") from None
