@@ -2,6 +2,7 @@
 
 import posix
 import sys
+from stat import S_ISDIR, S_ISREG
 
 from agent.errors import GuestError, UsageError, reason
 from agent.guest import accountfiles, accounts, files, hostname, sshd, sudo
@@ -212,10 +213,9 @@ def _logs(root: str, folder: str) -> "Iterator[str]":
             status = posix.lstat(place)
         except OSError:
             continue
-        kind = status.st_mode & 0o170000
-        if kind == 0o040000 and name != "journal":
+        if S_ISDIR(status.st_mode) and name != "journal":
             yield from _logs(root, path)
-        elif kind == 0o100000 and status.st_size and not name.endswith((".gz", ".xz", ".old", ".1")) and not name.startswith("cloud-init"):
+        elif S_ISREG(status.st_mode) and status.st_size and not name.endswith((".gz", ".xz", ".old", ".1")) and not name.startswith("cloud-init"):
             yield path
 
 

@@ -81,8 +81,6 @@ def provision(job: Job) -> None:
 
     Raises PrivilegeError, ProvisioningFailed (reported), GaveUp or Refused (the wireserver did not accept the report).
     """
-    if job.root == "/" and posix.geteuid() != 0 and not job.dry_run:
-        raise PrivilegeError("provision changes this machine and needs root: run it as root, or name another tree with --root DIR")
     if not is_wanted(job):
         return
     signal(SIGTERM, _terminate)
@@ -139,7 +137,9 @@ def _carry_out(job: Job, profile: OSProfile) -> None:
 
 
 def is_wanted(job: Job) -> bool:
-    """Whether this machine is on Azure and not provisioned yet; if not, the log says so."""
+    """Whether this machine is on Azure and not provisioned yet; if not, the log says so. Raises PrivilegeError if this user may not find out."""
+    if job.root == "/" and posix.geteuid() != 0 and not job.dry_run:
+        raise PrivilegeError("provision changes this machine and needs root: run it as root, or name another tree with --root DIR")
     if not job.force and not _on_azure(job):
         return False
     job.vm_id = identity.vm_id(job.root)

@@ -7,6 +7,7 @@ input only. Programs are run for this machine alone: those of another root may b
 import posix
 from _signal import SIGKILL, SIGPIPE
 from select import POLLIN, poll
+from stat import S_ISREG
 from time import monotonic, sleep
 
 from agent.errors import GuestError, reason
@@ -43,7 +44,7 @@ def find(root: str, name: str) -> str:
     for folder in FOLDERS:
         try:
             place = files.resolve(root, f"{folder}/{name}")
-            if posix.access(place, posix.X_OK) and posix.stat(place).st_mode & 0o170000 == 0o100000:
+            if posix.access(place, posix.X_OK) and S_ISREG(posix.stat(place).st_mode):
                 return f"{folder}/{name}"
         except (GuestError, OSError):
             continue

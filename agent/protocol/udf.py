@@ -13,6 +13,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    # What a partition is: from (block, blocks) to pieces of the medium, (offset, length) in bytes.
+    Pieces = Callable[[int, int], Iterator[tuple[int, int]]]
+
 _SECTOR_SIZES = (2048, 512, 4096)
 _MAX_DESCRIPTORS = 64  # in a volume descriptor sequence
 _MAX_EXTENTS = 2048
@@ -79,8 +82,7 @@ class _Volume:
         self._block = number(logical, 212, 4)
         if self._block not in _SECTOR_SIZES:
             raise UdfError(f"the logical blocks have {self._block} bytes")
-        # One function per partition: from (block, blocks) to pieces (offset in bytes, length in bytes).
-        self._partitions: "list[Callable[[int, int], Iterator[tuple[int, int]]]]" = []
+        self._partitions: "list[Pieces]" = []
         self._map_partitions(logical, starts)
         file_set_block, file_set_partition = number(logical, 252, 4), number(logical, 256, 2)
         file_set = _checked(self._read(file_set_partition, file_set_block, 512), _FILE_SET)
@@ -102,17 +104,11 @@ class _Volume:
 
     def file(self, block: int, partition: int, limit: int) -> bytes:
         """The content of the file whose ICB is at `block`. Raises UdfError if it has more than `limit` bytes."""
-        entry = self._read(partition, block, self._block)
-        tag = number(entry, 0, 2)
-        if tag not in (_FILE, _EXTENDED_FILE):
-            raise UdfError(f"a file entry has the tag {tag}")
-        _checked(entry, tag)
-        if number(entry, 20, 2) != 4:
-            raise UdfError(f"a file entry has the strategy {number(entry, 20, 2)}, not 4")
+        entry = self._entry(partition, block)
         size = number(entry, 56, 8)
         if size > limit:
             raise UdfError(f"a file has {size} bytes; the limit is {limit}")
-        kind, descriptors = _allocation(entry, tag)
+        kind, descriptors = _allocation(entry)
         if kind == _EMBEDDED:
             content = descriptors
         elif kind in _DESCRIPTOR_SIZE:
@@ -122,6 +118,16 @@ class _Volume:
         if len(content) < size:
             raise UdfError(f"a file has {size} bytes, of which {len(content)} are on the medium")
         return content[:size]
+
+    def _entry(self, partition: int, block: int) -> bytes:
+        """The file entry, plain or extended, in a block."""
+        entry = self._read(partition, block, self._block)
+        tag = number(entry, 0, 2)
+        if tag not in (_FILE, _EXTENDED_FILE):
+            raise UdfError(f"a file entry has the tag {tag}")
+        if number(entry, 20, 2) != 4:
+            raise UdfError(f"a file entry has the strategy {number(entry, 20, 2)}, not 4")
+        return _checked(entry, tag)
 
     def _content(self, descriptors: bytes, kind: int, partition: int, size: int) -> "Iterator[bytes]":
         for extent_kind, length, block, home in self._extents(descriptors, kind, partition):
@@ -198,7 +204,7 @@ class _Volume:
                 raise UdfError(f"a partition map has type {kind} and {length} bytes")
             at += length
 
-    def _plain(self, starts: "dict[int, int]", partition: int) -> "Callable[[int, int], Iterator[tuple[int, int]]]":
+    def _plain(self, starts: "dict[int, int]", partition: int) -> "Pieces":
         if partition not in starts:
             raise UdfError(f"partition {partition} is used, but nothing says where it is")
         base = starts[partition] * self._sector
@@ -208,7 +214,7 @@ class _Volume:
 
         return pieces
 
-    def _special(self, starts: "dict[int, int]", entry: bytes) -> "Callable[[int, int], Iterator[tuple[int, int]]]":
+    def _special(self, starts: "dict[int, int]", entry: bytes) -> "Pieces":
         name = entry[5:28].rstrip(b"\0").decode("latin-1")
         plain = self._plain(starts, number(entry, 38, 2))
         if name == "*UDF Metadata Partition":
@@ -217,7 +223,7 @@ class _Volume:
             return self._sparable(plain, entry)
         raise UdfError(f"a partition of the kind {name!r} is not supported")
 
-    def _metadata(self, plain: "Callable[[int, int], Iterator[tuple[int, int]]]", main: int, mirror: int) -> "Callable[[int, int], Iterator[tuple[int, int]]]":
+    def _metadata(self, plain: "Pieces", main: int, mirror: int) -> "Pieces":
         """Blocks of the metadata partition are blocks of the metadata file, which lies in the plain partition (UDF 2.2.10)."""
         self._partitions.append(plain)
         home = len(self._partitions) - 1
@@ -241,17 +247,13 @@ class _Volume:
 
     def _metadata_extents(self, block: int, home: int) -> "list[tuple[int, int]]":
         """(block, blocks) of each extent of the metadata file, in the plain partition."""
-        entry = self._read(home, block, self._block)
-        tag = number(entry, 0, 2)
-        if tag not in (_FILE, _EXTENDED_FILE):
-            raise UdfError(f"the metadata file's entry has the tag {tag}")
-        _checked(entry, tag)
-        kind, descriptors = _allocation(entry, tag)
+        entry = self._entry(home, block)
+        kind, descriptors = _allocation(entry)
         if kind not in _DESCRIPTOR_SIZE:
             raise UdfError(f"the metadata file has allocation descriptors of kind {kind}")
         return [(extent, -(-length // self._block)) for _, length, extent, _ in self._extents(descriptors, kind, home)]
 
-    def _sparable(self, plain: "Callable[[int, int], Iterator[tuple[int, int]]]", entry: bytes) -> "Callable[[int, int], Iterator[tuple[int, int]]]":
+    def _sparable(self, plain: "Pieces", entry: bytes) -> "Pieces":
         """Packets that went bad are elsewhere; the sparing table says where (UDF 2.2.9, 2.2.12)."""
         packet, tables, size = number(entry, 40, 2), number(entry, 42, 1), number(entry, 44, 4)
         if not packet or not 1 <= tables <= 4 or size > _MAX_DIRECTORY:
@@ -280,9 +282,9 @@ class _Volume:
         return pieces
 
 
-def _allocation(entry: bytes, tag: int) -> "tuple[int, bytes]":
+def _allocation(entry: bytes) -> "tuple[int, bytes]":
     """(kind, bytes) of the allocation descriptors of a file entry or an extended one (ECMA-167 4/14.9, 4/14.17)."""
-    fixed, lengths = (176, 168) if tag == _FILE else (216, 208)
+    fixed, lengths = (176, 168) if number(entry, 0, 2) == _FILE else (216, 208)
     start = fixed + number(entry, lengths, 4)
     return number(entry, 34, 2) & 7, entry[start : start + number(entry, lengths + 4, 4)]
 

@@ -474,6 +474,25 @@ def test_a_bad_configuration_is_told_to_the_platform(make: Callable[[str], pathl
     assert "Traceback" not in failed.said
 
 
+def test_a_bad_configuration_is_not_reported_by_an_ordinary_user(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("nothing")
+    (root / "etc").mkdir()
+    (root / "etc/azready.toml").write_text("deadline = 'soon'\n")
+    enter = emptyroot.entering(root)
+
+    def become_nobody() -> None:
+        enter()
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+
+    with Simulator(played(VM())) as platform:
+        words = ["/azready", "provision", "--force", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds")]
+        result = subprocess.run(words, preexec_fn=become_nobody, env={}, capture_output=True, text=True)
+        assert (result.returncode, platform.exchanges) == (2, [])
+    assert "provision changes this machine and needs root" in result.stderr
+
+
 def test_what_only_the_kernel_can_read_is_mounted_and_unmounted(make: Callable[[str], pathlib.Path]) -> None:
     """mount is a script here: the kernels of test machines have no driver for anything that our own readers do not know."""
     root = make("busybox")
