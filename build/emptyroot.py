@@ -47,8 +47,8 @@ def run(
     )
 
 
-def entering(root: pathlib.Path, *, writable: bool = False) -> Callable[[], None]:
-    """What a child does between fork and exec to find itself in `root`."""
+def entering(root: pathlib.Path, *, writable: bool = False, user: int = 0) -> Callable[[], None]:
+    """What a child does between fork and exec to find itself in `root`, as this user and no member of any other group."""
 
     def enter() -> None:
         unshare(CLONE_NEWNS | CLONE_NEWUTS)
@@ -58,6 +58,10 @@ def entering(root: pathlib.Path, *, writable: bool = False) -> Callable[[], None
             _mount(None, str(root), _MS_BIND | _MS_REMOUNT | _MS_RDONLY)
         os.chroot(root)
         os.chdir("/")
+        if user:
+            os.setgroups([])
+            os.setgid(user)
+            os.setuid(user)
 
     return enter
 

@@ -98,15 +98,7 @@ def test_runs_for_an_unprivileged_user_from_a_folder_that_cannot_be_listed(root:
     (root / "bin").mkdir()
     shutil.move(root / "azready", root / "bin" / "azready")
     (root / "bin").chmod(0o711)
-    enter = emptyroot.entering(root)
-
-    def become_nobody() -> None:
-        enter()
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-
-    result = subprocess.run(["/bin/azready", *ready(platform)], env={}, preexec_fn=become_nobody, capture_output=True, text=True)
+    result = subprocess.run(["/bin/azready", *ready(platform)], env={}, preexec_fn=emptyroot.entering(root, user=65534), capture_output=True, text=True)
     assert (result.returncode, platform.reports) == (0, ["Ready"])
 
 

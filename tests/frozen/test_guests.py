@@ -478,17 +478,9 @@ def test_a_bad_configuration_is_not_reported_by_an_ordinary_user(make: Callable[
     root = make("nothing")
     (root / "etc").mkdir()
     (root / "etc/azready.toml").write_text("deadline = 'soon'\n")
-    enter = emptyroot.entering(root)
-
-    def become_nobody() -> None:
-        enter()
-        os.setgroups([])
-        os.setgid(65534)
-        os.setuid(65534)
-
     with Simulator(played(VM())) as platform:
         words = ["/azready", "provision", "--force", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds")]
-        result = subprocess.run(words, preexec_fn=become_nobody, env={}, capture_output=True, text=True)
+        result = subprocess.run(words, preexec_fn=emptyroot.entering(root, user=65534), env={}, capture_output=True, text=True)
         assert (result.returncode, platform.exchanges) == (2, [])
     assert "provision changes this machine and needs root" in result.stderr
 
