@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 # Programs that every image with an init system has in some form: what they are made for, the image is.
 _TYPICAL = ("/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/bin/sh", "/usr/bin/env", "/bin/busybox", "/usr/bin/bash")
 _MACHINES = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv", 258: "loongarch"}  # elf(5)
+_MAX_OWN = 64 * 1024 * 1024  # bytes of the static file
 
 
 def install(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
@@ -28,7 +29,7 @@ def install(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
         )
     _check_machine(root, content)
     if dry_run:
-        log.info(f"would put {executable}, {systemd.PATH}/{systemd.NAME} and its link in {systemd.WANTS}")
+        log.info(f"would put {executable}, {systemd.UNIT} and its link in {systemd.WANTS}")
         return
     if files.head(root, executable, len(content) + 1) == content:
         log.info(f"{executable} is there already")
@@ -36,20 +37,19 @@ def install(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
         files.replace(root, executable, content, 0o755)
         log.info(f"{executable}: {len(content)} bytes")
     _make_executable(root, executable)
-    log.info(f"{systemd.PATH}/{systemd.NAME}" + ("" if systemd.install(root, executable) else " is there already"))
+    log.info(systemd.UNIT + ("" if systemd.install(root, executable) else " is there already"))
     log.info(f"{systemd.NAME} {'is enabled: it runs at the next boot' if systemd.enable(root) else 'was enabled already'}")
 
 
 def uninstall(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
     """Take the unit, its links and the file away; markers and the configuration stay. Raises GuestError."""
-    unit = f"{systemd.PATH}/{systemd.NAME}"
     if dry_run:
-        for path in (*systemd.enabled(root), unit, executable):
+        for path in (*systemd.enabled(root), systemd.UNIT, executable):
             log.info(f"would remove {path}")
         return
     removed = systemd.disable(root)
     if systemd.uninstall(root):
-        removed.append(unit)
+        removed.append(systemd.UNIT)
     if files.discard(root, executable):
         removed.append(executable)
     log.info(f"removed {', '.join(removed)}" if removed else "nothing of azready was found")
@@ -61,24 +61,41 @@ class Generalization:
     def __init__(self, root: str, state_directory: str, user: str) -> None:
         """Look at the system below `root`; nothing is changed yet. Raises UsageError if `user` cannot be removed, GuestError."""
         self._root = root
-        self.actions = list(self._removals(state_directory))
-        self.actions += self._emptied()
+        removed = list(self._removed(state_directory))
+        self.actions = [(f"remove {path}", self._remover(path)) for path in removed]
+        self.actions += self._logs("/var/log", removed)
+        self.actions += self._machine_id()
         self.actions += self._host_name()
         if user:
             self.actions += self._user(user)
-        if files.exists(root, f"{systemd.PATH}/{systemd.NAME}"):
+        if files.exists(root, systemd.UNIT):
             self.actions.append((f"enable {systemd.NAME} for the next boot", lambda: systemd.enable(root)))
 
-    def _removals(self, state_directory: str) -> "Iterator[tuple[str, Callable[[], object]]]":
+    def _removed(self, state_directory: str) -> "Iterator[str]":
         for pattern in (f"{state_directory}/*", *_REMOVED):
             for path in sorted(_glob(self._root, pattern)):
                 if path == _DBUS_ID and files.is_link(self._root, path):
                     continue  # to /etc/machine-id, which is emptied
-                yield f"remove {path}", self._remover(path)
+                yield path
 
-    def _emptied(self) -> "Iterator[tuple[str, Callable[[], object]]]":
-        for path in _logs(self._root, "/var/log"):
-            yield f"empty {path}", self._emptier(path)
+    def _logs(self, folder: str, removed: "list[str]") -> "Iterator[tuple[str, Callable[[], object]]]":
+        """Logs that were rotated go, those that are written to are emptied, at any depth; what is removed as a whole needs neither."""
+        for name in files.names(self._root, folder):
+            path = f"{folder}/{name}"
+            try:
+                status = posix.lstat(files.itself(self._root, path))
+            except OSError:
+                continue
+            if path in removed:
+                continue
+            if S_ISDIR(status.st_mode):
+                yield from self._logs(path, removed)
+            elif S_ISREG(status.st_mode) and name.endswith(_ROTATED):
+                yield f"remove {path}", self._remover(path)
+            elif S_ISREG(status.st_mode) and status.st_size:
+                yield f"empty {path}", self._emptier(path)
+
+    def _machine_id(self) -> "Iterator[tuple[str, Callable[[], object]]]":
         if files.read(self._root, "/etc/machine-id"):
             # Empty, not missing and not "uninitialized": machine-id(5) on images.
             yield "empty /etc/machine-id", self._emptier("/etc/machine-id")
@@ -111,8 +128,7 @@ class Generalization:
 
     def _remover(self, path: str) -> "Callable[[], object]":
         def remove() -> None:
-            directory, _, name = path.rpartition("/")
-            place = f"{files.resolve(self._root, directory).rstrip('/')}/{name}"
+            place = files.itself(self._root, path)
             try:
                 files.remove_tree(place)
             except OSError as error:
@@ -132,6 +148,7 @@ class Generalization:
         return empty
 
 
+_ROTATED = (".gz", ".xz", ".old", ".1")
 _DBUS_ID = "/var/lib/dbus/machine-id"
 # Each with at most one * in a part; what is not there is passed over.
 _REMOVED = (
@@ -158,12 +175,7 @@ _REMOVED = (
     "/boot/loader/random-seed",
     "/boot/efi/loader/random-seed",
     "/efi/loader/random-seed",
-    # logs that are files of their own each time
     "/var/log/journal/*",
-    "/var/log/*.gz",
-    "/var/log/*.xz",
-    "/var/log/*.old",
-    "/var/log/*.1",
     # shell histories
     "/root/.*_history",
     "/home/*/.*_history",
@@ -200,23 +212,11 @@ def _glob(root: str, pattern: str) -> "list[str]":
 
 
 def _is_there(root: str, path: str) -> bool:
-    directory, _, name = path.rpartition("/")
-    return name in files.names(root, directory or "/")
-
-
-def _logs(root: str, folder: str) -> "Iterator[str]":
-    """Every log file below `folder` that holds something and is not removed."""
-    for name in files.names(root, folder):
-        path = f"{folder}/{name}"
-        place = f"{files.resolve(root, folder)}/{name}"
-        try:
-            status = posix.lstat(place)
-        except OSError:
-            continue
-        if S_ISDIR(status.st_mode) and name != "journal":
-            yield from _logs(root, path)
-        elif S_ISREG(status.st_mode) and status.st_size and not name.endswith((".gz", ".xz", ".old", ".1")) and not name.startswith("cloud-init"):
-            yield path
+    try:
+        posix.lstat(files.itself(root, path))
+    except OSError:
+        return False
+    return True
 
 
 def _own_file() -> bytes:
@@ -224,17 +224,9 @@ def _own_file() -> bytes:
     if not hasattr(sys, "frozen"):
         raise UsageError("install puts the running file into an image, and this is not the static file: run dist/azready-... install")
     for path in ("/proc/self/exe", sys.executable):
-        try:
-            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            content = bytearray()
-            while piece := posix.read(fd, 1 << 20):
-                content += piece
-            return bytes(content)
-        finally:
-            posix.close(fd)
+        content = files.read_at(path, _MAX_OWN)
+        if content:
+            return content
     raise GuestError(f"cannot read the running file, neither as /proc/self/exe nor as {sys.executable}")
 
 

@@ -50,15 +50,16 @@ def resolve(root: str, path: str) -> str:
 
 def read(root: str, path: str, limit: int = MAX_READ) -> "bytes | None":
     """The content of a file, None if it does not exist. Raises GuestError if it cannot be read or has more than `limit` bytes."""
-    return _read(resolve(root, path), limit)
+    return read_at(resolve(root, path), limit)
 
 
 def head(root: str, path: str, length: int) -> bytes:
     """The first bytes of a file, at most `length`, b"" if it does not exist. Raises GuestError."""
-    return _read(resolve(root, path), length, cut=True) or b""
+    return read_at(resolve(root, path), length, cut=True) or b""
 
 
-def _read(place: str, limit: int, *, cut: bool = False) -> "bytes | None":
+def read_at(place: str, limit: int, *, cut: bool = False) -> "bytes | None":
+    """The content of the file at this very place, None if it does not exist; one with more than `limit` bytes is cut, or an error. Raises GuestError."""
     try:
         fd = posix.open(place, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK)
     except FileNotFoundError:
@@ -109,10 +110,15 @@ def replace(root: str, path: str, content: bytes, mode: int = 0o644, owner: "tup
             _quietly_remove(left)
 
 
+def itself(root: str, path: str) -> str:
+    """The real place of `path` itself: links in the folders on the way are followed inside the root, the last part is not. Raises GuestError."""
+    directory, _, name = path.rpartition("/")
+    return f"{resolve(root, directory).rstrip('/')}/{name}"
+
+
 def discard(root: str, path: str) -> bool:
     """Remove a file or link, following links in the folders on the way; False if there was none. Raises GuestError."""
-    directory, _, name = path.rpartition("/")
-    place = f"{resolve(root, directory).rstrip('/')}/{name}"
+    place = itself(root, path)
     try:
         if not remove(place):
             return False
@@ -144,9 +150,8 @@ def exists(root: str, path: str) -> bool:
 
 def is_link(root: str, path: str) -> bool:
     """Whether the last part of `path` is a symbolic link. Raises GuestError."""
-    directory, _, name = path.rpartition("/")
     try:
-        return S_ISLNK(posix.lstat(f"{resolve(root, directory).rstrip('/')}/{name}").st_mode)
+        return S_ISLNK(posix.lstat(itself(root, path)).st_mode)
     except OSError:
         return False
 

@@ -11,6 +11,7 @@ from agent.guest import files
 
 NAME = "azready.service"
 PATH = "/etc/systemd/system"
+UNIT = f"{PATH}/{NAME}"
 WANTS = f"{PATH}/multi-user.target.wants"
 
 _MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
@@ -69,16 +70,16 @@ def is_used(root: str) -> bool:
 
 def install(root: str, executable: str) -> bool:
     """Put the unit in place; False if it was there as it is. Raises GuestError."""
-    path, text = f"{PATH}/{NAME}", unit(executable).encode()
-    if files.read(root, path) == text:
+    text = unit(executable).encode()
+    if files.read(root, UNIT) == text:
         return False
-    files.replace(root, path, text)
+    files.replace(root, UNIT, text)
     return True
 
 
 def uninstall(root: str) -> bool:
     """Remove the unit; False if there was none. Raises GuestError."""
-    return files.discard(root, f"{PATH}/{NAME}")
+    return files.discard(root, UNIT)
 
 
 def enable(root: str) -> bool:

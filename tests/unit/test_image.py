@@ -119,6 +119,9 @@ def used(image: pathlib.Path) -> pathlib.Path:
         "var/log/syslog": "line\n",
         "var/log/syslog.1": "old\n",
         "var/log/apt/history.log": "line\n",
+        "var/log/apt/history.log.1.gz": "old\n",
+        "var/log/azure/waagent.log": "line\n",
+        "var/log/cloud-init.log": "line\n",
         "var/log/journal/0123/system.journal": "x",
         "srv/data": "kept",
     }
@@ -150,6 +153,8 @@ def test_generalize_removes_what_makes_a_machine(used: pathlib.Path) -> None:
     assert (used / "srv/data").read_text() == "kept"
     assert (used / "etc/ssh/sshd_config").read_text() == "Port 22\n"
     assert (used / "etc/systemd/system/multi-user.target.wants/azready.service").is_symlink()
+    for name in ("var/log/apt/history.log.1.gz", "var/log/azure/waagent.log", "var/log/cloud-init.log"):
+        assert name not in left
     again = azready("generalize", "--root", str(used), "--yes")
     assert again.returncode == 0
     assert "remove" not in again.stdout
