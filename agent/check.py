@@ -11,7 +11,7 @@ from agent import plan, provision
 from agent.azure import identity, network
 from agent.azure.wireserver import Wireserver
 from agent.errors import AzreadyError, GuestError
-from agent.guest import programs, state
+from agent.guest import programs
 from agent.init import systemd
 from agent.osprofile import OSProfile
 
@@ -44,7 +44,7 @@ class Findings:
         """For people: a line each."""
         marks = {GOOD: "ok   ", HINT: "hint ", BAD: "BAD  "}
         lines = [f"{marks[verdict]} {subject:<14} {text}" for verdict, subject, text in self.lines]
-        lines += [f"would {' ':<14} {line}" for line in self.would]
+        lines += [f"would {'':<14} {line}" for line in self.would]
         lines.append("provisioning would work" if self.good else "provisioning would NOT work: see the lines that start with BAD")
         return "\n".join(lines) + "\n"
 
@@ -65,7 +65,7 @@ def check(job: "provision.Job") -> Findings:
     metadata = _metadata(job, findings)
     _goal_state(job, findings)
     medium = _medium(job, metadata, findings)
-    done = _marker(job, metadata, findings)
+    done = _marker(job, findings)
     _unit(job, findings)
     found = [name for name in TOOLS if programs.find(job.root, name)]
     findings.add(GOOD, "tools", f"found {', '.join(found) or 'none'}; what is missing is done without")
@@ -167,11 +167,10 @@ def _medium(job: "provision.Job", metadata: "InstanceMetadata | None", findings:
     return medium
 
 
-def _marker(job: "provision.Job", metadata: "InstanceMetadata | None", findings: Findings) -> bool:
-    vm_id = job.vm_id or identity.canonical(metadata.vm_id if metadata else "")
+def _marker(job: "provision.Job", findings: Findings) -> bool:
     directory = job.config.state_directory
     try:
-        done = bool(vm_id) and state.is_provisioned(job.root, directory, (vm_id, identity.swapped(vm_id)))
+        done = provision.has_marker(job)
     except AzreadyError as error:
         findings.add(HINT, "marker", str(error))
         return False

@@ -4,6 +4,7 @@ The file is optional, and the TOML reader is imported only if it is there. A key
 key and line: a misspelt key that is passed over in silence would be found out at a customer's first boot.
 """
 
+from agent.azure import imds, wireserver
 from agent.errors import UsageError
 from agent.guest import files
 
@@ -19,8 +20,8 @@ SUDO = ("auto", "nopasswd", "password")
 # key -> default; a list is one of strings
 _DEFAULTS: "dict[str, object]" = {
     "deadline": 1200,
-    "wireserver": "http://168.63.129.16",
-    "imds": "http://169.254.169.254",
+    "wireserver": wireserver.DEFAULT_URL,
+    "imds": imds.DEFAULT_URL,
     "state_directory": "/var/lib/azready",
     "fatal": ["user", "ssh_keys", "password"],
     "run_custom_data": False,

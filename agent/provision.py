@@ -195,11 +195,14 @@ def _step(job: Job, name: str, work: "Callable[[], T]") -> "T | None":
         return None
 
 
+def has_marker(job: Job) -> bool:
+    """Whether this VM, if its id is known by now, has been provisioned before. Raises GuestError if the state directory cannot be looked at."""
+    return bool(job.vm_id) and state.is_provisioned(job.root, job.config.state_directory, (job.vm_id, identity.swapped(job.vm_id)))
+
+
 def _already_done(job: Job) -> bool:
-    if not job.vm_id:
-        return False
     try:
-        done = state.is_provisioned(job.root, job.config.state_directory, (job.vm_id, identity.swapped(job.vm_id)))
+        done = has_marker(job)
     except GuestError as error:
         job.log.warning(f"{error}; going on as if this VM had not been provisioned")
         return False

@@ -43,16 +43,23 @@ def swapped(uuid: str) -> str:
     return "-".join([*turned, fourth, fifth])
 
 
+def read_attribute(path: str) -> "str | None":
+    """The text of one attribute in sysfs, without padding; None if it is not there or cannot be read."""
+    try:
+        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        return posix.read(fd, 4096).decode("ascii", "replace").strip()
+    except OSError:
+        return None
+    finally:
+        posix.close(fd)
+
+
 def _read(root: str, name: str) -> str:
     for path in dict.fromkeys((root.rstrip("/") + _DMI + name, _DMI + name)):
-        try:
-            fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-        except OSError:
-            continue
-        try:
-            return posix.read(fd, 4096).decode("ascii", "replace").strip()
-        except OSError:
-            continue
-        finally:
-            posix.close(fd)
+        text = read_attribute(path)
+        if text is not None:
+            return text
     return ""

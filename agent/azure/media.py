@@ -9,6 +9,7 @@ from errno import ENOENT, ENOMEDIUM, ENXIO
 from stat import S_ISBLK, S_ISREG
 from time import sleep
 
+from agent.azure.identity import read_attribute
 from agent.errors import GuestError, ProtocolError, reason
 from agent.protocol import iso9660, ovf, udf
 from agent.protocol.medium import MediumError
@@ -45,7 +46,9 @@ class Medium:
 def devices(root: str) -> "list[str]":
     """Paths of everything that claims to be an optical drive, each once."""
     base = root.rstrip("/")
-    found = [f"/dev/{name}" for name in _names(f"{base}/sys/block") if name.startswith("sr") or _is_optical(f"{base}/sys/block/{name}")]
+    found = [
+        f"/dev/{name}" for name in _names(f"{base}/sys/block") if name.startswith("sr") or read_attribute(f"{base}/sys/block/{name}/device/type") == _OPTICAL
+    ]
     found += _BY_NAME
     found += [f"{_BY_LABEL}/{name}" for name in _names(base + _BY_LABEL) if name.startswith(_LABEL)]
     unique: dict[tuple[int, int], str] = {}
@@ -141,16 +144,3 @@ def _names(folder: str) -> "list[str]":
         return sorted(posix.listdir(folder))
     except OSError:
         return []
-
-
-def _is_optical(block: str) -> bool:
-    try:
-        fd = posix.open(f"{block}/device/type", posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        return posix.read(fd, 16).strip() == _OPTICAL.encode()
-    except OSError:
-        return False
-    finally:
-        posix.close(fd)

@@ -33,14 +33,15 @@ def set_password_login(root: str, *, allowed: bool, edit: bool) -> str:
     # Keyboard-interactive would ask PAM for the same password by another name.
     lines = f"PasswordAuthentication {word}\n" + ("" if allowed else "KbdInteractiveAuthentication no\n")
     if includes_folder(content):
-        return _put(root, DROP_IN, lines, 0o600)
+        if files.read(root, DROP_IN) != lines.encode():
+            files.replace(root, DROP_IN, lines.encode(), 0o600)
+        return DROP_IN
     if edit:
         if path != _CONFIGS[0]:
             raise GuestError(f"{path} belongs to the distribution and is not edited: copy it to {_CONFIGS[0]}")
         text = content.decode("utf-8", "surrogateescape")
-        before, begin, rest = text.partition(_BEGIN)
-        old_end = rest.partition(_END)[2] if begin else before
-        new = f"{_BEGIN}{lines}{_END}" + ((before if begin else "") + old_end)
+        before, _, rest = text.partition(_BEGIN)  # ours of an earlier run, if there is one
+        new = f"{_BEGIN}{lines}{_END}{before}{rest.partition(_END)[2]}"
         files.replace(root, path, new.encode("utf-8", "surrogateescape"))
         return path
     raise GuestError(f"{path} does not include {FOLDER}/*.conf: it decides about passwords as it is")
@@ -60,12 +61,6 @@ def make_host_keys(root: str) -> bool:
     if result.code:
         raise GuestError(f"{keygen} -A {result}")
     return True
-
-
-def _put(root: str, path: str, lines: str, mode: int) -> str:
-    if files.read(root, path) != lines.encode():
-        files.replace(root, path, lines.encode(), mode)
-    return path
 
 
 def includes_folder(content: bytes) -> bool:

@@ -39,22 +39,23 @@ def permit(root: str, name: str, *, without_password: bool, log: "Log") -> str:
 def _put(root: str, path: str, line: str, check: "tuple[str, ...]", log: "Log") -> None:
     if files.read(root, path) == line.encode():
         return
-    checker = programs.usable(root, check[0])
-    if not checker:
-        files.replace(root, path, line.encode(), 0o440, like_old=False)
-        return
-    # The tools skip a file with a dot in front, so an unchecked rule never counts.
+    if checker := programs.usable(root, check[0]):
+        _check(root, path, line, [checker, *check[1:]])
+        log.debug(f"{checker} accepts {path}")
+    files.replace(root, path, line.encode(), 0o440, like_old=False)
+
+
+def _check(root: str, path: str, line: str, words: "list[str]") -> None:
+    """Let the tool's own check see the rule before it counts: the tools skip a file with a dot in front. Raises GuestError if it is refused."""
     folder, _, name = path.rpartition("/")
     trial = f"{folder}/.{name}.trial"
     files.replace(root, trial, line.encode(), 0o440, like_old=False)
     try:
-        result = programs.run([checker, *check[1:], trial])
-        if result.code:
-            raise GuestError(f"{checker} refuses the rule {line.strip()!r}: it {result}")
-        files.replace(root, path, line.encode(), 0o440, like_old=False)
+        result = programs.run([*words, trial])
     finally:
         files.discard(root, trial)
-    log.debug(f"{checker} accepts {path}")
+    if result.code:
+        raise GuestError(f"{words[0]} refuses the rule {line.strip()!r}: it {result}")
 
 
 def _includes_drop_ins(root: str) -> bool:

@@ -7,6 +7,7 @@ import tomllib
 import pytest
 
 from agent import config
+from agent.cli import DEFAULT_DEADLINE
 from agent.config import Config, load, parse
 from agent.errors import UsageError
 
@@ -21,6 +22,10 @@ def test_the_documented_file_holds_every_key_with_its_default() -> None:
     assert values(parse("azready.toml", EXAMPLE.read_bytes())) == values(Config())
     documented = config._flat(tomllib.loads(EXAMPLE.read_text()))
     assert documented == config._DEFAULTS
+
+
+def test_the_command_line_and_the_file_have_the_same_defaults() -> None:
+    assert Config().deadline == DEFAULT_DEADLINE
 
 
 def test_every_key_is_explained() -> None:
