@@ -121,6 +121,8 @@ class Generalization:
         for other in accountfiles.entries(content):
             if other[0] != user and len(other) > 5 and f"{other[5].rstrip('/')}/".startswith(f"{account.home.rstrip('/')}/"):
                 raise UsageError(f"--user {user!r} cannot be removed: its home {account.home} holds that of {other[0]}")
+        if account.home.strip("/").count("/") == 0:
+            raise UsageError(f"--user {user!r} cannot be removed: its home {account.home} is a folder of the system's")
         for path in (f"/var/mail/{user}", f"/var/spool/mail/{user}", f"/var/spool/cron/crontabs/{user}", f"/var/spool/cron/{user}", account.home):
             if files.exists(self._root, path):
                 yield f"remove {path}", self._remover(path)

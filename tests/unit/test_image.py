@@ -181,10 +181,18 @@ def test_generalize_removes_a_user_with_home_and_mail(used: pathlib.Path) -> Non
     assert (used / "home/bob/file").exists()
 
 
-@pytest.mark.parametrize(("user", "why"), [("root", "it belongs to the system"), ("nobody", "there is no such user"), ("zoe", "its home /home holds that of")])
+@pytest.mark.parametrize(
+    ("user", "why"),
+    [
+        ("root", "it belongs to the system"),
+        ("nobody", "there is no such user"),
+        ("zoe", "its home /home holds that of"),
+        ("sys", "its home /usr is a folder of the system's"),
+    ],
+)
 def test_generalize_refuses_users_that_must_stay(used: pathlib.Path, user: str, why: str) -> None:
     with open(used / "etc/passwd", "a") as passwd:
-        passwd.write("zoe:x:1003:1003::/home:/bin/sh\n")
+        passwd.write("zoe:x:1003:1003::/home:/bin/sh\nsys:x:1004:1004::/usr:/bin/sh\n")
     before = listed(used)
     result = azready("generalize", "--root", str(used), "--user", user, "--yes")
     assert result.returncode == 2
