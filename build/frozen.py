@@ -13,6 +13,7 @@ RUNTIME = ("encodings", "importlib._bootstrap", "importlib._bootstrap_external",
 _HERE = pathlib.Path(__file__).parent
 REPLACED = {
     "encodings": _HERE / "runtime" / "encodings.py",
+    "importlib._bootstrap": _HERE / "runtime" / "importlib_bootstrap.py",
     "importlib._bootstrap_external": _HERE / "runtime" / "importlib_bootstrap_external.py",
     "io": _HERE / "runtime" / "io.py",
 }

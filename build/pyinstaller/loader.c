@@ -57,6 +57,14 @@ static PyStatus initialize(const PyConfig *given)
     return Py_InitializeFromConfig(config);
 }
 
+/* Stands before Modules/getpath.c, which is then not linked in: it would run a program of some size to find a standard library on the disk. */
+PyStatus _PyConfig_InitPathConfig(PyConfig *config, int compute)
+{
+    (void)compute;
+    config->module_search_paths_set = 1;
+    return PyStatus_Ok();
+}
+
 int azready_execvp(const char *file, char *const arguments[])
 {
     int count = global_pyi_ctx->argc;
