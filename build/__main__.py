@@ -1,59 +1,78 @@
 """`scripts/build`: makes dist/azready-linux-<machine> and verifies it."""
 
 import argparse
+import itertools
 import pathlib
+import subprocess
 import sys
 import time
+from collections.abc import Callable
 
-from build import toolchain
+from build import bill, figures, report, toolchain
 from build.cache import BuildError, console, key
-from build.pyinstaller.freeze import freeze
-from build.sources import cpython
+from build.nuitka.freeze import freeze as freeze_by_nuitka
+from build.pyinstaller.freeze import freeze as freeze_by_pyinstaller
+from build.sources import CPython, cpython
 from build.verify import verify
 
-TOP = pathlib.Path(__file__).parent.parent
+FREEZERS: dict[str, Callable[[CPython, str, pathlib.Path], None]] = {"pyinstaller": freeze_by_pyinstaller, "nuitka": freeze_by_nuitka}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Build and verify; returns the exit code."""
+    machines = toolchain.machines()
     parser = argparse.ArgumentParser(prog="scripts/build", description="Make the static file from agent/ and verify it.")
-    parser.add_argument("--arch", choices=sorted(toolchain.ZIG_TARGETS), default="x86_64", help="machine to build for (default: %(default)s)")
-    parser.add_argument("--freezer", choices=["pyinstaller"], default="pyinstaller", help="what makes the file (default: %(default)s)")
+    parser.add_argument("--arch", choices=[*machines, "all"], default=toolchain.native(), help="machine to build for; all: Azure's (default: %(default)s)")
+    parser.add_argument("--freezer", choices=[*FREEZERS, "all"], default=toolchain.DEFAULT_FREEZER, help="what makes the file (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="assemble the file anew even if nothing changed")
+    parser.add_argument("--report", action="store_true", help="say where the bytes of the file come from")
     options = parser.parse_args(arguments)
-    output = TOP / "dist" / f"azready-linux-{options.arch}"
+    chosen = [name for name in machines if name == options.arch or (options.arch == "all" and machines[name].get("azure"))]
+    freezers = [name for name in FREEZERS if options.freezer in (name, "all")]
     try:
-        return build(options.arch, output, force=options.force)
-    except BuildError as error:
-        console.print("[red]error:[/red] ", end="")
-        console.print(str(error), markup=False)
-        return 1
-
-
-def build(machine: str, output: pathlib.Path, *, force: bool) -> int:
-    """Make and verify the file unless the one that is there was made from the same inputs. Raises BuildError."""
-    started = time.monotonic()
-    console.print(f"building {output.relative_to(TOP)}")
-    inputs = inputs_of(machine)
-    stamp = output.with_name(f".{output.name}.inputs")
-    if not force and output.is_file() and stamp.is_file() and stamp.read_text() == f"{inputs} {toolchain.sha256(output)}":
-        console.print("  nothing changed in agent/ and build/ since it was made")
-    else:
-        stamp.unlink(missing_ok=True)
-        freeze(cpython(), machine, output)
-        verify(output)
-        stamp.write_text(f"{inputs} {toolchain.sha256(output)}")
-    size = output.stat().st_size
-    console.print(
-        f"[green]ready:[/green] {output.relative_to(TOP)}, {size / 1e6:.2f} MB, sha256 {toolchain.sha256(output)[:16]}, in {time.monotonic() - started:.1f} s"
-    )
+        for machine, freezer in itertools.product(chosen, freezers):
+            output = build(machine, freezer, force=options.force)
+            if options.report:
+                console.print(*report.tables(output))
+        if len(chosen) * len(freezers) > 1:
+            console.print(figures.table(figures.measure(list(itertools.product(chosen, freezers)))))
+    except (BuildError, subprocess.CalledProcessError) as error:
+        return refuse(error)
     return 0
 
 
-def inputs_of(machine: str) -> str:
+def refuse(error: Exception) -> int:
+    """Say why there is no file; returns the exit code."""
+    console.print("[red]error:[/red] ", end="")
+    console.print(str(error), markup=False)
+    return 1
+
+
+def build(machine: str, freezer: str = toolchain.DEFAULT_FREEZER, *, force: bool = False) -> pathlib.Path:
+    """Make and verify a file unless the one that is there was made from the same inputs; returns it. Raises BuildError."""
+    started = time.monotonic()
+    output = toolchain.output(machine, freezer)
+    console.print(f"building {output.relative_to(toolchain.TOP)}")
+    inputs = inputs_of(machine, freezer)
+    stamp = output.with_name(f".{output.name}.inputs")
+    if not force and bill.bill(output).is_file() and output.is_file() and stamp.is_file() and stamp.read_text() == f"{inputs} {toolchain.sha256(output)}":
+        console.print("  nothing changed in agent/ and build/ since it was made")
+    else:
+        stamp.unlink(missing_ok=True)
+        source = cpython()
+        FREEZERS[freezer](source, machine, output)
+        verify(output, machine)
+        bill.write(output, machine, freezer, source)
+        stamp.write_text(f"{inputs} {toolchain.sha256(output)}")
+    size, digest = output.stat().st_size / 1e6, toolchain.sha256(output)[:16]
+    console.print(f"[green]ready:[/green] {output.relative_to(toolchain.TOP)}, {size:.2f} MB, sha256 {digest}, in {time.monotonic() - started:.1f} s")
+    return output
+
+
+def inputs_of(machine: str, freezer: str) -> str:
     """A hash over everything in this repository that decides what the file holds."""
-    files = sorted(path for folder in ("agent", "build") for path in (TOP / folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
-    return key(machine, *(str(path.relative_to(TOP)) for path in files), *files)
+    files = sorted(path for folder in ("agent", "build") for path in (toolchain.TOP / folder).rglob("*") if path.is_file() and path.suffix != ".pyc")
+    return key(machine, freezer, *(str(path.relative_to(toolchain.TOP)) for path in files), *files)
 
 
 if __name__ == "__main__":

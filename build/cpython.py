@@ -4,32 +4,19 @@ Both have the same version to the last digit, so the frozen bytecode is made by 
 The library is cross-compiled with zig for musl and holds exactly the extension modules of `builtin-modules`.
 """
 
-import functools
 import inspect
 import os
 import pathlib
 import platform
 import shutil
-import stat
 import subprocess
-import sys
 
-from build import packages, toolchain
+from build import packages, toolchain, zig
 from build.cache import BuildError, key, made, run
 from build.sources import CPython
 
 HERE = pathlib.Path(__file__).parent
 BUILTIN_MODULES = HERE / "builtin-modules"
-CFLAGS = (
-    "-Os",
-    "-fno-sanitize=undefined",
-    "-ffunction-sections",
-    "-fdata-sections",
-    "-fno-asynchronous-unwind-tables",
-    "-fno-unwind-tables",
-    "-Wno-date-time",
-)
-LDFLAGS = ("-static", "-Wl,--gc-sections", "-s", "-Wl,-z,stack-size=0x800000")  # musl's own default is 128 KB a thread
 # What of the library's folder is linked into the file, in the order of the linker's needs.
 ARCHIVES = ("libpython3.13.a", "Modules/expat/libexpat.a", "Modules/_hacl/libHacl_Hash_SHA2.a")
 _CONFIGURE = ("--without-ensurepip", "--disable-test-modules", "--without-doc-strings")
@@ -44,37 +31,12 @@ _COMPILER = {
 }
 
 
-@functools.cache
-def zig_tools(target: str) -> pathlib.Path:
-    """A folder with `cc`, `ar` and `ranlib` for a zig target, each one word long, as configure wants its tools."""
-
-    def write(place: pathlib.Path) -> None:
-        zig = f"{sys.executable} -m ziglang"
-        for name, words in (("cc", f"cc -target {target}"), ("ar", "ar"), ("ranlib", "ranlib")):
-            script = place / name
-            script.write_text(f'#!/bin/sh\nexec {zig} {words} "$@"\n')
-            script.chmod(script.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
-
-    return made("zig-tools", key(target, sys.executable), write)
-
-
-def zig_environment() -> dict[str, str]:
-    """The environment for zig: its own cache, and no variable that would change a build."""
-    environment = {name: value for name, value in os.environ.items() if name not in ("CFLAGS", "CPPFLAGS", "LDFLAGS", "CC", "OPT", "MAKEFLAGS")}
-    return {
-        **environment,
-        "SOURCE_DATE_EPOCH": "1767225600",  # 2026-01-01; CPython compiles the date in, PyInstaller's archive holds one
-        "ZIG_GLOBAL_CACHE_DIR": str(toolchain.cache_folder() / "zig"),
-        "ZIG_LOCAL_CACHE_DIR": str(toolchain.cache_folder() / "zig-local"),
-    }
-
-
 def interpreter(cpython: CPython) -> pathlib.Path:
     """The host interpreter, `python` in its build folder (shared library, because PyInstaller asks for one)."""
 
     def build(place: pathlib.Path) -> None:
         _need_host_compiler()
-        environment = {**zig_environment(), "CC": "cc", "CFLAGS": "-O1 -g0", "LDFLAGS": f"-Wl,-rpath,{place}"}
+        environment = {**zig.environment(), "CC": "cc", "CFLAGS": "-O1 -g0", "LDFLAGS": f"-Wl,-rpath,{place}"}
         log = place / "log"
         run([cpython.unpacked() / "configure", "--enable-shared", f"--prefix={place}", *_CONFIGURE], cwd=place, log=log, env=environment)
         run(["make", f"-j{os.cpu_count()}"], cwd=place, log=log, env=environment)
@@ -85,20 +47,20 @@ def interpreter(cpython: CPython) -> pathlib.Path:
 
 def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathlib.Path:
     """The folder of the static library for `machine`: pyconfig.h and the archives of ARCHIVES."""
-    target = toolchain.ZIG_TARGETS[machine]
-    tools = zig_tools(target)
+    target = toolchain.machines()[machine]["zig"]
+    tools = zig.tools(machine)
 
     def build(place: pathlib.Path) -> None:
         (place / "Modules").mkdir()
         shutil.copy(BUILTIN_MODULES, place / "Modules" / "Setup.local")
         environment = {
-            **zig_environment(),
+            **zig.environment(),
             **_CROSS_ANSWERS,
             "CC": str(tools / "cc"),
             "AR": str(tools / "ar"),
             "RANLIB": str(tools / "ranlib"),
             "READELF": shutil.which("readelf") or "readelf",  # an absolute path, or configure looks for one with a prefix
-            "CFLAGS": " ".join(CFLAGS),
+            "CFLAGS": " ".join(zig.CFLAGS),
             "LDFLAGS": "-static",
             "LINKFORSHARED": " ",
             "PKG_CONFIG": "/bin/false",
@@ -110,9 +72,9 @@ def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathli
         run([configure, *cross, "--disable-shared", "--prefix=/usr", "--without-mimalloc", *_CONFIGURE], cwd=place, log=log, env=environment)
         run(["make", f"-j{os.cpu_count()}", *ARCHIVES], cwd=place, log=log, env=environment)
 
-    recipe = [inspect.getsource(library), target, *ARCHIVES, *toolchain.pins()["tools"]["ziglang"], *CFLAGS, *_CONFIGURE, *_CROSS_ANSWERS]
+    recipe = [inspect.getsource(library), target, *ARCHIVES, toolchain.pins()["tools"]["ziglang"][0], *zig.CFLAGS, *_CONFIGURE, *_CROSS_ANSWERS]
     inputs = key(*recipe, cpython.archive, BUILTIN_MODULES)
-    return made(f"cpython-{machine}", inputs, build, hint="about 3 minutes")
+    return made(f"cpython-{machine}", inputs, build, hint="about 2 minutes")
 
 
 def _need_host_compiler() -> None:

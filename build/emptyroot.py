@@ -19,25 +19,37 @@ _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 
 
 
 @contextlib.contextmanager
-def holding(file: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A new folder that holds only a copy of `file`, named azready, to be a root."""
+def holding(file: pathlib.Path, emulator: str = "") -> Iterator[pathlib.Path]:
+    """A new folder that holds only a copy of `file`, named azready, to be a root; and the emulator as qemu, for a file of another machine."""
     with tempfile.TemporaryDirectory() as scratch:
         root = pathlib.Path(scratch)
         root.chmod(0o755)
-        shutil.copy(file, root / "azready")
-        (root / "azready").chmod(0o755)
+        for source, name in ((str(file), "azready"), (emulator, "qemu")):
+            if source:
+                shutil.copy(source, root / name)
+                (root / name).chmod(0o755)
         yield root
+
+
+def command(root: pathlib.Path) -> list[str]:
+    """The words that run the file in such a root, for a process that has entered it."""
+    return ["/qemu", "/azready"] if (root / "qemu").exists() else ["/azready"]
+
+
+def contents(root: pathlib.Path) -> list[str]:
+    """The names in such a root, without those of the file and of the emulator."""
+    return sorted(path.name for path in root.iterdir() if path.name not in ("azready", "qemu"))
 
 
 def run(
     root: pathlib.Path, arguments: Sequence[str], *, writable: bool = False, env: Mapping[str, str] | None = None, timeout: float = 60
 ) -> "subprocess.CompletedProcess[str]":
-    """Run /azready of `root` with `arguments`, as root of that root, in a host-name space of its own (setting a name there changes nothing here).
+    """Run the file of `root` with `arguments`, as root of that root, in a host-name space of its own (setting a name there changes nothing here).
 
     Raises OSError if this kernel does not let us make such a root.
     """
     return subprocess.run(
-        ["/azready", *arguments],
+        [*command(root), *arguments],
         env=dict(env or {}),
         text=True,
         capture_output=True,

@@ -4,8 +4,10 @@ Runs under the interpreter of the same version, whose compiler it uses. All code
 linker, the code itself one binary that the assembler includes: compiling megabytes of initialisers would take minutes.
 """
 
+import hashlib
 import marshal
 import pathlib
+import re
 from collections.abc import Mapping
 
 # What the interpreter itself asks for before the first line of ours runs (Python/pylifecycle.c, Python/codecs.c).
@@ -16,10 +18,13 @@ REPLACED = {
     "importlib._bootstrap": _HERE / "runtime" / "importlib_bootstrap.py",
     "importlib._bootstrap_external": _HERE / "runtime" / "importlib_bootstrap_external.py",
     "io": _HERE / "runtime" / "io.py",
+    "typing": _HERE / "runtime" / "typing.py",
 }
 _BOOTSTRAP = {"importlib._bootstrap": "_frozen_importlib", "importlib._bootstrap_external": "_frozen_importlib_external"}
 
+# The digest is for zig, which keeps objects by the text of their source and does not look into what the assembler includes.
 _HEAD = """\
+/* {digest} */
 #include <stdbool.h>
 #include <Python.h>
 struct _module_alias {{ const char *name; const char *orig; }};  /* Include/internal/pycore_import.h */
@@ -46,6 +51,12 @@ def allowed(name: str) -> set[str]:
     return set((_HERE / name).read_text().split())
 
 
+def sizes(folder: pathlib.Path) -> dict[str, int]:
+    """The bytes of frozen code by module, largest first, from the table in `folder`."""
+    rows = re.findall(r'\.name = "([^"]+)".*?\.size = (\d+)', (folder / "frozen.c").read_text())
+    return dict(sorted(((name, int(size)) for name, size in rows), key=lambda row: -row[1]))
+
+
 def write_table(modules: Mapping[str, pathlib.Path], folder: pathlib.Path) -> pathlib.Path:
     """Compile `modules` (name -> source file, with those of RUNTIME) and write the table into `folder`; returns the C file."""
     code = bytearray()
@@ -60,7 +71,7 @@ def write_table(modules: Mapping[str, pathlib.Path], folder: pathlib.Path) -> pa
         rows[table].append(f'  {{ .name = "{_BOOTSTRAP.get(name, name)}", {place}, .is_package = {package} }},\n')
         code += compiled
     (folder / "frozen.bin").write_bytes(code)
-    text = _HEAD.format(code=folder / "frozen.bin")
+    text = _HEAD.format(code=folder / "frozen.bin", digest=hashlib.sha256(code).hexdigest())
     for table, lines in rows.items():
         text += f"static const struct _frozen {table}[] = {{\n{''.join(lines)}  {{ 0 }}\n}};\n"
     (folder / "frozen.c").write_text(text + _TAIL)

@@ -35,3 +35,9 @@ def install(wanted: str | dict[str, str]) -> None:
     if manager == "apt-get":
         run([*become, "apt-get", "update"], log=log)
     run([*become, *command], log=log)
+
+
+def want(program: str) -> None:
+    """Install the package that is named like `program` if the program is missing. Raises BuildError if that is not possible."""
+    if not shutil.which(program):
+        install(program)

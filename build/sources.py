@@ -1,4 +1,4 @@
-"""Fetches the pinned sources: CPython's release archive and the sources of PyInstaller's bootloader.
+"""Fetches the pinned sources: CPython's release archive and those of the freezers.
 
 A folder of the user's ($AZREADY_SOURCES) comes first, then the cache, then upstream's own page, then the distribution's source package. Whatever the
 way, the bytes are checked against toolchain.toml before anyone looks at them.
@@ -66,22 +66,23 @@ def _fetched(pin: dict[str, Any], failures: list[str]) -> pathlib.Path | None:
     return None
 
 
-def bootloader() -> pathlib.Path:
-    """The source tree of PyInstaller's bootloader (unmodified, from the release archive)."""
-    pin = toolchain.pins()["pyinstaller"]
+def released(project: str) -> pathlib.Path:
+    """The source tree of a freezer as it was released: "pyinstaller", whose bootloader is compiled, or "nuitka"."""
+    pin = toolchain.pins()[project]
 
     def fetch(place: pathlib.Path) -> None:
-        # pip asks the package for its metadata, and it would compile its bootloader for that; naming a platform whose bootloader is inside avoids it.
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=pyinstaller", "--no-build-isolation", "--disable-pip-version-check"]
+        requirements = place / "requirements.txt"
+        requirements.write_text(toolchain.requirements({project: [pin["version"], pin["sha256"]]}))
+        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:all:", "--no-build-isolation", "--disable-pip-version-check"]
         run(
-            [*command, f"--dest={place}", f"pyinstaller=={pin['version']}"],
+            [*command, "--require-hashes", f"--dest={place}", "-r", requirements],
             log=place / "log",
+            # pip asks the package for its metadata. PyInstaller would compile its bootloader for that; naming a platform whose bootloader is inside avoids it.
             env={**os.environ, "PYI_PLATFORM": "Darwin-64bit"},
         )
-        archive = _checked(place / f"pyinstaller-{pin['version']}.tar.gz", pin["sha256"])
-        unpack(archive, place)
+        unpack(_checked(place / f"{project}-{pin['version']}.tar.gz", pin["sha256"]), place)
 
-    return made("bootloader-source", pin["sha256"][:16], fetch) / f"pyinstaller-{pin['version']}" / "bootloader"
+    return made(f"{project}-source", pin["sha256"][:16], fetch) / f"{project}-{pin['version']}"
 
 
 def _checked(path: pathlib.Path, sha256: str) -> pathlib.Path:

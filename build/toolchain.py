@@ -3,11 +3,28 @@
 import hashlib
 import os
 import pathlib
+import platform
 import tomllib
 from typing import Any
 
 FILE = pathlib.Path(__file__).with_name("toolchain.toml")
-ZIG_TARGETS = {"x86_64": "x86_64-linux-musl"}
+TOP = FILE.parent.parent
+DEFAULT_FREEZER = "pyinstaller"
+
+
+def machines() -> dict[str, dict[str, Any]]:
+    """The machines that files can be built for, by the name that uname has for them."""
+    return dict(pins()["machines"])
+
+
+def native() -> str:
+    """The machine this runs on; x86_64 if no file can be built for it."""
+    return platform.machine() if platform.machine() in machines() else "x86_64"
+
+
+def output(machine: str = "", freezer: str = DEFAULT_FREEZER) -> pathlib.Path:
+    """Where the file for a machine (this one, if none is named) is put."""
+    return TOP / "dist" / f"azready-linux-{machine or native()}{'' if freezer == DEFAULT_FREEZER else f'-{freezer}'}"
 
 
 def pins() -> dict[str, Any]:

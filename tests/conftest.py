@@ -1,5 +1,6 @@
-"""What all tests share: the two ways to run the agent, a quiet log, and the hypothesis profiles."""
+"""What all tests share: the ways to run the agent, a quiet log, and the hypothesis profiles."""
 
+import contextlib
 import os
 import pathlib
 import subprocess
@@ -11,9 +12,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 from agent.log import Log
+from build import emptyroot, machine, toolchain
+from build.__main__ import FREEZERS
 
-TOP = pathlib.Path(__file__).parent.parent
-FROZEN = TOP / "dist" / "azready-linux-x86_64"
+TOP = toolchain.TOP
+FROZEN = toolchain.output()
 
 # ci: the same examples every time, quick. deep: as many as the time allows, remembered from run to run (scripts/fuzz).
 settings.register_profile("ci", derandomize=True, max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -45,13 +48,40 @@ def log() -> Lines:
     return Lines()
 
 
+class Built:
+    """One static file: for a machine, by a freezer."""
+
+    def __init__(self, architecture: str, freezer: str) -> None:
+        self.architecture = architecture
+        self.freezer = freezer
+        self.file = toolchain.output(architecture, freezer)
+
+    @property
+    def native(self) -> bool:
+        return self.architecture == toolchain.native()
+
+    def command(self) -> list[str]:
+        """The words that run it here."""
+        if not self.file.is_file():
+            pytest.fail(f"{self.file} is not there: run scripts/build --arch {self.architecture} --freezer {self.freezer} first (scripts/test does)")
+        return machine.command(self.architecture, self.file)
+
+    def holding(self) -> "contextlib.AbstractContextManager[pathlib.Path]":
+        """A root with nothing else in it (build/emptyroot.py)."""
+        return emptyroot.holding(self.file, machine.emulator(self.architecture))
+
+
+BUILT = {
+    "frozen" if (architecture, freezer) == (toolchain.native(), toolchain.DEFAULT_FREEZER) else f"{architecture}-{freezer}": Built(architecture, freezer)
+    for architecture, facts in toolchain.machines().items()
+    for freezer in FREEZERS
+    if facts.get("azure")
+}
+
+
 def words(how: str) -> list[str]:
-    """The command that runs the agent: "source" or "frozen"."""
-    if how == "source":
-        return [sys.executable, "-m", "agent"]
-    if not FROZEN.is_file():
-        pytest.fail(f"{FROZEN} is not there: run scripts/build first (scripts/test does)")
-    return [str(FROZEN)]
+    """The command that runs the agent: from "source", or a file of BUILT."""
+    return [sys.executable, "-m", "agent"] if how == "source" else BUILT[how].command()
 
 
 @pytest.fixture(params=["source", "frozen"])

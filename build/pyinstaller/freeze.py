@@ -9,15 +9,13 @@ entry script, so the bootloader runs it in place and unpacks nothing. The versio
 import inspect
 import pathlib
 import re
-import shutil
 import sys
 
+from build import assemble, sources, toolchain, zig
 from build import cpython as cpython_build
-from build import sources, toolchain
-from build.cache import BuildError, key, locked, made, run
+from build.cache import BuildError, key, made, run
 
 HERE = pathlib.Path(__file__).parent
-TOP = HERE.parent.parent
 
 # What bootloader/wscript would find out about musl.
 _DEFINES = (
@@ -41,39 +39,19 @@ def freeze(cpython: sources.CPython, machine: str, output: pathlib.Path) -> None
     library = cpython_build.library(cpython, machine, python)
     objects = _bootloader(cpython, machine, library)
     packages = _packages()
-    with locked("pyinstaller"):
-        _assemble(cpython, machine, output, {"python": python, "library": library, "objects": objects, "packages": packages})
-
-
-def _assemble(cpython: sources.CPython, machine: str, output: pathlib.Path, parts: dict[str, pathlib.Path]) -> None:
-    work = toolchain.cache_folder() / f"pyinstaller-work-{machine}"
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    version = toolchain.pins()["pyinstaller"]["version"]
-    (work / "boot.py").write_text((HERE / "boot.py").read_text().replace("@FREEZER@", f"PyInstaller {version}"))
-    environment = {
-        **cpython_build.zig_environment(),
-        "AZREADY_TOP": str(TOP),
-        "AZREADY_WORK": str(work),
-        "AZREADY_LIBRARY": str(cpython.unpacked() / "Lib"),
-        "AZREADY_CPYTHON": str(parts["library"]),
-        "AZREADY_ARCHIVES": " ".join(cpython_build.ARCHIVES),
-        "AZREADY_BOOTLOADER": str(parts["objects"]),
-        "AZREADY_CC": str(cpython_build.zig_tools(toolchain.ZIG_TARGETS[machine]) / "cc"),
-        "AZREADY_CFLAGS": " ".join(cpython_build.CFLAGS),
-        "AZREADY_LDFLAGS": " ".join(cpython_build.LDFLAGS),
-        "PYTHONPATH": str(parts["packages"]),
-        "PYTHONHASHSEED": "0",
-        "PYTHONDONTWRITEBYTECODE": "1",
-        "PYINSTALLER_CONFIG_DIR": str(work / "config"),
-    }
-    places = [f"--distpath={work / 'dist'}", f"--workpath={work / 'build'}"]
-    run([parts["python"], "-m", "PyInstaller", "--noconfirm", *places, HERE / "azready.spec"], log=work / "log", cwd=work, env=environment)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    partial = output.with_name(output.name + ".partial")
-    shutil.copyfile(work / "dist" / "azready", partial)
-    partial.chmod(0o755)
-    partial.replace(output)
+    with assemble.working_folder("pyinstaller", machine) as work:
+        version = toolchain.pins()["pyinstaller"]["version"]
+        (work / "boot.py").write_text((HERE / "boot.py").read_text().replace("@FREEZER@", f"PyInstaller {version}"))
+        assemble.write_job(work, cpython, machine, library, sorted(objects.glob("*.o")))
+        environment = {
+            **zig.environment(),
+            "AZREADY_WORK": str(work),
+            "PYTHONPATH": str(packages),
+            "PYINSTALLER_CONFIG_DIR": str(work / "config"),
+        }
+        places = [f"--distpath={work / 'dist'}", f"--workpath={work / 'build'}"]
+        run([python, "-m", "PyInstaller", "--noconfirm", *places, HERE / "azready.spec"], log=work / "log", cwd=work, env=environment)
+        assemble.publish(work, work / "dist" / "azready", output)
 
 
 def _packages() -> pathlib.Path:
@@ -91,25 +69,17 @@ def _packages() -> pathlib.Path:
 
 def _bootloader(cpython: sources.CPython, machine: str, library: pathlib.Path) -> pathlib.Path:
     """A folder with the object files of the bootloader, its inflate, and loader.c."""
-    tree = sources.bootloader()
-    cc = cpython_build.zig_tools(toolchain.ZIG_TARGETS[machine]) / "cc"
+    tree = sources.released("pyinstaller") / "bootloader"
     redirected = [f"-D{name}=azready_{name}" for name in _REDIRECTED]
     redirected_main = [f"-D{name}={new}" for name, new in _REDIRECTED_MAIN.items()]
 
     def compile_all(place: pathlib.Path) -> None:
         (place / "symbols.inc").write_text(_symbols(tree / "src" / "pyi_dylib_python.h"))
-        flags = [
-            *cpython_build.CFLAGS,
-            *(f"-D{define}" for define in _DEFINES),
-            f"-ffile-prefix-map={tree}=bootloader",
-            f"-I{tree / 'src'}",
-            f"-I{tree / 'zlib'}",
-            f"-I{place}",
-        ]
-        python = [f"-I{cpython.unpacked() / 'Include'}", f"-I{library}"]
-        for source in sorted([*(tree / "src").glob("*.c"), *(tree / "zlib").glob("*.c"), HERE / "loader.c"]):
-            extra = python if source.name == "loader.c" else redirected + (redirected_main if source.name == "pyi_main.c" else [])
-            run([cc, *flags, *extra, "-c", source, "-o", place / f"{source.stem}.o"], log=place / "log", env=cpython_build.zig_environment())
+        with_python = [*assemble.compiler(cpython, machine, library), *(f"-D{define}" for define in _DEFINES)]
+        included = [f"-ffile-prefix-map={tree}=bootloader", f"-I{tree / 'src'}", f"-I{tree / 'zlib'}", f"-I{place}"]
+        extra = {"loader": [], "pyi_main": redirected + redirected_main}
+        files = [*(tree / "src").glob("*.c"), *(tree / "zlib").glob("*.c"), HERE / "loader.c"]
+        zig.compile_all({f"{file.stem}.o": [*with_python, *included, *extra.get(file.stem, redirected), "-c", file] for file in files}, place)
 
     inputs = key(
         inspect.getsource(_bootloader), HERE / "loader.c", toolchain.pins()["pyinstaller"]["sha256"], library.name, *_DEFINES, *_REDIRECTED, *_REDIRECTED_MAIN

@@ -40,29 +40,12 @@ void *azready_dlsym(void *handle, const char *name)
 int azready_dlclose(void *handle) { (void)handle; return 0; }
 char *azready_dlerror(void) { return "linked statically"; }
 
-/* With every path given, CPython does not go looking for a standard library on the disk (Modules/getpath.c), which would be slow and none of its business. */
 static PyStatus initialize(const PyConfig *given)
 {
     PyConfig *config = (PyConfig *)given;
-    wchar_t **paths[] = { &config->executable, &config->base_executable, &config->prefix, &config->base_prefix,
-                          &config->exec_prefix, &config->base_exec_prefix };
-    size_t at;
-    for (at = 0; at < sizeof paths / sizeof *paths; at++) {
-        PyStatus status = PyConfig_SetString(config, paths[at], at < 2 ? config->program_name : L"/");
-        if (PyStatus_Exception(status))
-            return status;
-    }
     config->code_debug_ranges = 0;
     config->optimization_level = 2;
     return Py_InitializeFromConfig(config);
-}
-
-/* Stands before Modules/getpath.c, which is then not linked in: it would run a program of some size to find a standard library on the disk. */
-PyStatus _PyConfig_InitPathConfig(PyConfig *config, int compute)
-{
-    (void)compute;
-    config->module_search_paths_set = 1;
-    return PyStatus_Ok();
 }
 
 int azready_execvp(const char *file, char *const arguments[])

@@ -4,7 +4,6 @@ Such a module is found by one call of _imp each. The agent has one thread, so no
 what is neither.
 """
 
-_bootstrap_external = None
 BuiltinImporter = None  # what pylifecycle.c takes for the __loader__ of __main__
 
 
@@ -110,7 +109,6 @@ def _install(sys_module, imp_module):
 
 
 def _install_external_importers():
-    global _bootstrap_external
     import _frozen_importlib_external
 
-    _bootstrap_external = _frozen_importlib_external
+    globals().update(_bootstrap_external=_frozen_importlib_external)

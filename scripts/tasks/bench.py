@@ -10,7 +10,6 @@ import os
 import pathlib
 import re
 import shlex
-import shutil
 import statistics
 import subprocess
 import sys
@@ -18,18 +17,17 @@ import tempfile
 import threading
 import time
 
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from build import packages
-from build.cache import BuildError
+from build import figures, packages, toolchain
+from build.__main__ import FREEZERS
+from build.cache import BuildError, console
 from scripts.simulator import namespace, platform, scenario
 from scripts.simulator.server import Exchange, Simulator
 from scripts.tasks import guests
 
-TOP = pathlib.Path(__file__).parents[2]
-FILE = TOP / "dist" / "azready-linux-x86_64"
+FILE = toolchain.output()
 _WRITES = re.compile(r'(?:open|openat|creat)\([^"]*"([^"]+)".*O_(?:WRONLY|RDWR)')
 _IGNORED = ("/dev/null", "/dev/tty")
 _STARTS = re.compile(r"^\d*\s*(?:clone|clone3|fork|vfork)\(.*= \d+$|<\.\.\. (?:clone|clone3|fork|vfork) resumed>.*= \d+$", re.MULTILINE)
@@ -52,9 +50,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure reporters side by side, in a network namespace of their own.")
     parser.add_argument("--against", action="append", default=[], metavar="NAME=COMMAND", help="another reporter; may be given several times")
     parser.add_argument("--runs", type=int, default=30, metavar="N", help="runs of each (default: %(default)s)")
-    parser.add_argument("--file", type=pathlib.Path, default=FILE, help="the static file to measure (default: dist/azready-linux-x86_64)")
+    parser.add_argument("--file", type=pathlib.Path, default=FILE, help=f"the static file to measure (default: {FILE.relative_to(toolchain.TOP)})")
+    parser.add_argument("--callgrind", action="store_true", help="count instructions of the built files instead, and check them against build/budget.toml")
     options = parser.parse_args()
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+    if options.callgrind:
+        return check_budget()
     file = str(options.file.absolute())
     candidates = [
         Candidate("azready report ready", [file, "report", "ready"]),
@@ -70,22 +70,32 @@ def main() -> int:
         console.print(f"error: {file} is not there: run scripts/build first", markup=False)
         return 2
     try:
-        _need_tools()
+        for tool in ("time", "strace"):
+            packages.want(tool)
         namespace.enter((platform.WIRESERVER, platform.IMDS))
-        measure(candidates, options.runs, console)
+        measure(candidates, options.runs)
     except (OSError, BuildError, RuntimeError) as error:
         console.print(f"error: {error}", markup=False)
         return 1
-    _print(candidates, options.file, options.runs, console)
+    _print(candidates, options.file, options.runs)
     return 0
 
 
-def _need_tools() -> None:
-    if missing := [name for name in ("time", "strace") if not shutil.which(name)]:
-        packages.install(" ".join(missing))
+def check_budget() -> int:
+    """Measure whatever files are built; 1 if one of them costs more than build/budget.toml allows."""
+    built = [(machine, freezer) for machine in toolchain.machines() for freezer in FREEZERS if toolchain.output(machine, freezer).is_file()]
+    try:
+        measured = figures.measure(built)
+    except (OSError, BuildError, subprocess.CalledProcessError) as error:
+        console.print(f"error: {error}", markup=False)
+        return 1
+    console.print(figures.table(measured))
+    over = [text for one in measured for text in one.over]
+    console.print("\n".join(f"error: {text}" for text in over) or "within build/budget.toml", markup=False)
+    return 1 if over else 0
 
 
-def measure(candidates: list[Candidate], runs: int, console: Console) -> None:
+def measure(candidates: list[Candidate], runs: int) -> None:
     """Fill in the figures of `candidates`. Raises RuntimeError if one of them does not report Ready."""
     received: list[float] = []
     arrived = threading.Event()
@@ -127,7 +137,7 @@ def measure(candidates: list[Candidate], runs: int, console: Console) -> None:
                 candidate.written = len({path for path in _WRITES.findall(trace) if path not in _IGNORED})
 
 
-def _print(candidates: list[Candidate], file: pathlib.Path, runs: int, console: Console) -> None:
+def _print(candidates: list[Candidate], file: pathlib.Path, runs: int) -> None:
     table = Table(title=f"exec to health report received, {runs} interleaved runs each")
     for heading in ("reporter", "median ms", "fastest ms", *(f"vs {other.name}" for other in candidates[2:]), "peak MB", "processes", "files written"):
         table.add_column(heading, justify="left" if heading == "reporter" else "right")

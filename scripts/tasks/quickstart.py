@@ -15,13 +15,13 @@ import tempfile
 from rich.panel import Panel
 
 from build import __main__ as build
-from build import emptyroot
+from build import emptyroot, toolchain
 from build.cache import BuildError, console
 from scripts.simulator.scenario import VM
 from scripts.tasks import guests
 
-TOP = pathlib.Path(__file__).parents[2]
-FILE = TOP / "dist" / "azready-linux-x86_64"
+TOP = toolchain.TOP
+FILE = toolchain.output()
 _OWN = ("bin", "dev", "lib", "lib64", "run/sshd", "usr", "azready", "etc/ssh/sshd_config", "etc/ssh/ssh_host_", "etc/azready.toml")
 
 

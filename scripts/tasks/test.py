@@ -1,16 +1,14 @@
-"""`scripts/test`: builds the static file, checks format, lint and types, and runs all tests; words behind it go to pytest."""
+"""`scripts/test`: builds the static files, checks format, lint, types and the workflow, and runs all tests; words behind it go to pytest."""
 
 import os
-import pathlib
 import shutil
 import subprocess
 import sys
 
 from build import __main__ as build
-from build import packages
+from build import packages, toolchain
 from build.cache import BuildError, console
 
-TOP = pathlib.Path(__file__).parents[2]
 CHECKS = (
     ["ruff", "format", "--check", "--quiet", "."],
     ["ruff", "check", "--quiet", "."],
@@ -20,22 +18,29 @@ CHECKS = (
 
 def main() -> int:
     """Run everything; returns the exit code of the first thing that fails, or pytest's."""
-    if code := build.main([]):
-        return code
+    try:
+        for machine, facts in toolchain.machines().items():
+            for freezer in build.FREEZERS if facts.get("azure") else [toolchain.DEFAULT_FREEZER]:
+                build.build(machine, freezer)
+    except BuildError as error:
+        return build.refuse(error)
     for check in CHECKS:
         console.print(f"$ {' '.join(check)}", markup=False)
-        if code := subprocess.run([sys.executable, "-m", *check], cwd=TOP).returncode:
+        if code := subprocess.run([sys.executable, "-m", *check], cwd=toolchain.TOP).returncode:
             return code
     _want_tools()
-    return subprocess.run([sys.executable, "-m", "pytest", *(sys.argv[1:] or ["tests"])], cwd=TOP, env={**os.environ, "PYTHONPATH": str(TOP)}).returncode
+    return subprocess.run(
+        [sys.executable, "-m", "pytest", *(sys.argv[1:] or ["tests"])], cwd=toolchain.TOP, env={**os.environ, "PYTHONPATH": str(toolchain.TOP)}
+    ).returncode
 
 
 def _want_tools() -> None:
     """Some tests watch system calls or make images of optical media; where the tools for that cannot be had, they say so and are skipped."""
-    if all(shutil.which(name) for name in ("strace", "genisoimage", "xorriso", "mkudffs")):
+    if all(shutil.which(name) for name in ("strace", "genisoimage", "xorriso", "mkudffs", "valgrind")):
         return
+    wanted = "strace genisoimage xorriso udftools valgrind"
     try:
-        packages.install({"apt-get": "strace genisoimage xorriso udftools", "dnf": "strace genisoimage xorriso udftools"})
+        packages.install({"apt-get": wanted, "dnf": wanted})
     except (BuildError, KeyError) as error:
         console.print(f"[yellow]warning:[/yellow] some tests will be skipped: {error}")
 

@@ -13,7 +13,9 @@ import pytest
 from agent.errors import EXIT_USAGE
 from scripts.simulator import media, scenario
 from scripts.simulator.server import Exchange, Simulator
-from tests.conftest import TOP, words
+from tests.conftest import BUILT, TOP, words
+
+HOWS = ("source", *BUILT)
 
 PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9") | {"no_proxy": ""}
 
@@ -74,10 +76,10 @@ def play(name: str, how: str) -> Outcome:
 def outcomes() -> dict[tuple[str, str], "concurrent.futures.Future[Outcome]"]:
     """All runs, side by side: most of their time is waiting."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
-        return {(name, how): pool.submit(play, name, how) for name in scenario.names() for how in ("source", "frozen")}
+        return {(name, how): pool.submit(play, name, how) for name in scenario.names() for how in HOWS}
 
 
-@pytest.mark.parametrize("how", ["source", "frozen"])
+@pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("name", scenario.names())
 def test_scenario_ends_as_it_must(outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"], name: str, how: str) -> None:
     chosen = scenario.load(name)

@@ -1,0 +1,156 @@
+"""What a file costs: size, instructions, start and memory of `report ready` against a simulated platform on the loopback; and the budget for that.
+
+Instructions are counted by callgrind for this machine's files and by single-stepping in qemu for others; unlike times they hardly differ from run to
+run. A count by qemu takes up to a minute.
+"""
+
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import tempfile
+import threading
+import time
+import tomllib
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from rich.table import Table
+
+from build import machine as emulation
+from build import packages, toolchain
+from build.cache import console
+from scripts.simulator import scenario
+from scripts.simulator.server import Exchange, Simulator
+
+BUDGET = pathlib.Path(__file__).with_name("budget.toml")
+_RUNS = 20
+
+
+class Figures:
+    """What was measured of one file: bytes, instructions, median milliseconds, peak megabytes (None where it cannot be measured here)."""
+
+    def __init__(self, machine: str, freezer: str) -> None:
+        self.machine = machine
+        self.freezer = freezer
+        self.file = toolchain.output(machine, freezer)
+        self.size = self.file.stat().st_size
+        self.instructions = 0
+        self.milliseconds: list[float] = []
+        self.peak: float | None = None
+
+    @property
+    def over(self) -> list[str]:
+        """What is more than the budget allows, as text."""
+        budget = budget_for(self.machine, self.freezer)
+        found = {"size": self.size, "instructions": self.instructions}
+        return [f"{self.file.name}: {found[name]:,} {name}, the budget is {limit:,}" for name, limit in budget.items() if found[name] > limit]
+
+
+def budget_for(machine: str, freezer: str) -> dict[str, int]:
+    """The most that a file may have of `size` (bytes) and `instructions`; empty if nothing is said of it."""
+    budget: dict[str, Any] = tomllib.loads(BUDGET.read_text())
+    return dict(budget.get(machine, {}).get(freezer, {}))
+
+
+def instructions(command: Sequence[str], machine: str) -> int:
+    """How many instructions of `machine` a command line, whose first word is a file for it, executes. Raises BuildError, CalledProcessError."""
+    return _by_callgrind(command) if not emulation.emulator(machine) else _by_qemu(command, machine)
+
+
+def _by_callgrind(command: Sequence[str]) -> int:
+    packages.want("valgrind")
+    with tempfile.NamedTemporaryFile("r") as out:
+        words = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}", *command]
+        subprocess.run(words, check=True, env={}, executable=shutil.which("valgrind"), capture_output=True)
+        totals = [line for line in out.read().splitlines() if line.startswith(("totals:", "summary:"))]
+    return int(totals[-1].split()[1])
+
+
+def _by_qemu(command: Sequence[str], machine: str) -> int:
+    """qemu writes a line for each block of code that it executes, here of one instruction each."""
+    emulator = emulation.emulator(machine)
+    options = subprocess.run([emulator, "-h"], capture_output=True, text=True).stdout
+    step = "-one-insn-per-tb" if "-one-insn-per-tb" in options else "-singlestep"  # the newer and the older name
+    theirs, ours = os.pipe()
+    with (
+        os.fdopen(theirs, "rb", buffering=0) as lines,
+        subprocess.Popen(
+            [emulator, step, "-d", "nochain,exec", "-D", f"/proc/self/fd/{ours}", *command],
+            pass_fds=[ours],
+            env={},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        ) as process,
+    ):
+        os.close(ours)
+        # Lines may be cut anywhere by the end of a read; each starts with this letter, and no other word of it holds it.
+        count = sum(block.count(b"T") for block in _blocks(lines))
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, [emulator, *command])
+    return count
+
+
+def _blocks(stream: Any) -> Iterator[bytes]:
+    while block := stream.read(1 << 20):
+        yield block
+
+
+def measure(files: Sequence[tuple[str, str]]) -> list[Figures]:
+    """Figures of the built files for pairs of machine and freezer. Raises BuildError, CalledProcessError."""
+    figures = [Figures(machine, freezer) for machine, freezer in files]
+    received: list[float] = []
+    arrived = threading.Event()
+
+    def on_exchange(exchange: Exchange) -> None:
+        if exchange.report == "Ready":
+            received.append(exchange.received)
+            arrived.set()
+
+    with Simulator(scenario.load("healthy"), on_exchange=on_exchange) as simulator, console.status("") as status:
+        arguments = ["report", "ready", "--wireserver", simulator.url("wireserver"), "--deadline", "300"]
+        for one in figures:
+            status.update(f"[dim]counting the instructions of {one.file.name}[/dim]")
+            one.instructions = instructions([str(one.file), *arguments], one.machine)
+            if one.machine == toolchain.native():
+                one.peak = _peak([str(one.file), *arguments])
+        for run in range(_RUNS + 1):
+            status.update(f"[dim]timing, {run} of {_RUNS}[/dim]")
+            for one in figures:
+                arrived.clear()
+                started = time.monotonic()
+                subprocess.run([*emulation.command(one.machine, one.file), *arguments], check=True, env={}, capture_output=True)
+                arrived.wait(10)
+                if run:  # the first one fills the page cache
+                    one.milliseconds.append((received[-1] - started) * 1000)
+    return figures
+
+
+def _peak(command: Sequence[str]) -> float:
+    """In MB, from GNU time: wait4 would count the memory of whoever starts it."""
+    packages.want("time")
+    with tempfile.NamedTemporaryFile("r") as out:
+        subprocess.run(["time", "-f", "%M", "-o", out.name, *command], check=True, capture_output=True)
+        return int(out.read().split()[-1]) / 1000
+
+
+def table(figures: Sequence[Figures]) -> Table:
+    """The figures, one row a file; times are relative to the default freezer's file for the same machine."""
+    result = Table(title="report ready, from exec to the report's arrival")
+    for heading in ("machine", "freezer", "size MB", "million instructions", "time", "ratio", "peak MB", "sha256"):
+        result.add_column(heading, justify="left" if heading in ("machine", "freezer", "sha256") else "right")
+    default = {one.machine: statistics.median(one.milliseconds) for one in figures if one.freezer == toolchain.DEFAULT_FREEZER}
+    for one in figures:
+        median = statistics.median(one.milliseconds)
+        result.add_row(
+            one.machine,
+            one.freezer,
+            f"{one.size / 1e6:.2f}",
+            f"{one.instructions / 1e6:.1f}",
+            f"{median:.1f} ms" if one.peak else f"{median:.0f} ms in qemu",
+            f"{median / default[one.machine]:.2f}" if one.machine in default else "-",
+            f"{one.peak:.1f}" if one.peak else "-",
+            toolchain.sha256(one.file)[:16],
+        )
+    return result
