@@ -26,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--freezer", choices=[*FREEZERS, "all"], default=toolchain.DEFAULT_FREEZER, help="what makes the file (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="assemble the file anew even if nothing changed")
     parser.add_argument("--report", action="store_true", help="say where the bytes of the file come from")
+    parser.add_argument("--no-figures", action="store_true", help="of several files, do not measure what each costs")
     options = parser.parse_args(arguments)
     chosen = [name for name in machines if name == options.arch or (options.arch == "all" and machines[name].get("azure"))]
     freezers = [name for name in FREEZERS if options.freezer in (name, "all")]
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
             output = build(machine, freezer, force=options.force)
             if options.report:
                 console.print(*report.tables(output))
-        if len(chosen) * len(freezers) > 1:
+        if len(chosen) * len(freezers) > 1 and not options.no_figures:
             console.print(figures.table(figures.measure(list(itertools.product(chosen, freezers)))))
     except (BuildError, subprocess.CalledProcessError) as error:
         return refuse(error)
