@@ -1,6 +1,7 @@
 """`scripts/test`: builds the static files, checks format, lint, types and the workflow, and runs all tests; words behind it go to pytest."""
 
 import os
+import pathlib
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ CHECKS = (
     ["ruff", "format", "--check", "--quiet", "."],
     ["ruff", "check", "--quiet", "."],
     ["mypy"],
+    ["zizmor", "--offline", "--quiet", "--persona=pedantic", "--strict-collection", ".github/workflows"],
 )
 
 
@@ -26,7 +28,7 @@ def main() -> int:
         return build.refuse(error)
     for check in CHECKS:
         console.print(f"$ {' '.join(check)}", markup=False)
-        if code := subprocess.run([sys.executable, "-m", *check], cwd=toolchain.TOP).returncode:
+        if code := subprocess.run([pathlib.Path(sys.prefix, "bin", check[0]), *check[1:]], cwd=toolchain.TOP).returncode:
             return code
     _want_tools()
     return subprocess.run(

@@ -1,0 +1,134 @@
+"""What a file costs stays within build/budget.toml, and what is inside is written down."""
+
+import ctypes
+import hashlib
+import json
+import pathlib
+import re
+import shutil
+import subprocess
+from typing import Any
+
+import pytest
+from cyclonedx.model.bom import Bom
+
+from build import figures, report, toolchain, zig
+from build.bill import bill
+from build.link import by_object
+from scripts.simulator import scenario
+from scripts.simulator.server import Simulator
+from tests.conftest import BUILT, TOP
+
+
+@pytest.fixture(params=BUILT)
+def how(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def test_no_file_is_larger_than_its_budget(how: str) -> None:
+    built = BUILT[how]
+    budget = figures.budget_for(built.architecture, built.freezer)
+    assert 0.9 * budget["size"] < built.file.stat().st_size <= budget["size"]
+
+
+@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed (scripts/test installs it where it can)")
+def test_a_report_takes_no_more_instructions_than_its_budget(how: str) -> None:
+    built = BUILT[how]
+    if not built.native:
+        pytest.skip("scripts/bench --callgrind counts them, which takes a minute each")
+    with Simulator(scenario.load("healthy")) as simulator:
+        command = [str(built.file), "report", "ready", "--wireserver", simulator.url("wireserver")]
+        counted = figures.instructions(command, built.architecture)
+    assert simulator.reports == ["Ready"]
+    budget = figures.budget_for(built.architecture, built.freezer)["instructions"]
+    # Below it would be a reason to lower the budget.
+    assert 0.9 * budget < counted <= budget
+
+
+def test_qemu_counts_what_callgrind_counts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For a program that counts to a million, on this machine's own code."""
+    emulator = shutil.which(f"qemu-{toolchain.native()}-static")
+    if emulator is None or shutil.which("valgrind") is None:
+        pytest.skip("qemu-user-static or valgrind is not installed (scripts/test installs them where it can)")
+    (tmp_path / "count.c").write_text("int main(void) { volatile int at = 0; while (at < 1000000) at++; return 0; }\n")
+    program = str(tmp_path / "count")
+    subprocess.run([zig.tools(toolchain.native()) / "cc", "-O1", "-static", "-o", program, tmp_path / "count.c"], env=zig.environment(), check=True)
+    by_callgrind = figures.instructions([program], toolchain.native())
+    monkeypatch.setattr("build.machine.emulator", lambda machine: emulator)
+    assert 1_000_000 < figures.instructions([program], toolchain.native()) == pytest.approx(by_callgrind, rel=0.02)
+
+
+def test_a_file_over_its_budget_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    one = figures.Figures(toolchain.native(), toolchain.DEFAULT_FREEZER)
+    one.instructions = 10**9
+    assert re.search(r"1,000,000,000 instructions, the budget is [0-9,]+$", "\n".join(one.over))
+
+
+def test_the_bill_of_materials_names_every_part(how: str) -> None:
+    built = BUILT[how]
+    document: dict[str, Any] = json.loads(bill(built.file).read_text())
+    assert Bom.from_json(document).metadata.component is not None  # type: ignore[attr-defined]
+    components = {component["name"]: component for component in document["components"]}
+    around = {"pyinstaller-bootloader", "zlib"} if built.freezer == "pyinstaller" else {"nuitka-runtime", "zlib-crc32"}
+    assert set(components) == {"cpython", "expat", "hacl-star", "musl", "zig-compiler-rt"} | around
+    for component in components.values():
+        assert component["version"]
+        assert component["licenses"]
+        assert component["purl"].startswith("pkg:")
+    assert re.fullmatch(r"2\.\d+\.\d+", components["expat"]["version"])
+    assert components["cpython"]["hashes"][0]["content"] in {pin["sha256"] for pin in toolchain.pins()["cpython"]}
+    digest = hashlib.sha256(built.file.read_bytes()).hexdigest()
+    assert document["metadata"]["component"]["hashes"] == [{"alg": "SHA-256", "content": digest}]
+    tools = {component["name"] for component in document["metadata"]["tools"]["components"]}
+    assert {"ziglang", built.freezer} <= tools
+    for name in components:
+        assert (TOP / "dist" / "LICENSES" / f"{name}.txt").read_text().strip()
+
+
+def test_the_checksums_are_those_of_the_files() -> None:
+    result = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=TOP / "dist", capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout
+    assert all(built.file.name in result.stdout for built in BUILT.values())
+
+
+def test_the_report_accounts_for_every_byte(how: str) -> None:
+    built = BUILT[how]
+    by_part, by_object, by_module = report.tables(built.file)
+    total = built.file.stat().st_size
+    for one in (by_part, by_object, by_module):
+        assert f"{total:,} bytes" in str(one.title)
+        assert one.row_count > 5
+    assert sum(int(str(cell).replace(",", "")) for cell in by_part.columns[1].cells) == total
+
+
+def test_sizes_are_read_from_a_map_of_the_linker() -> None:
+    lines = [
+        "             VMA              LMA     Size Align Out     In      Symbol",
+        "         1000240          1000240   19a050    16 .rodata",
+        "         1000240          1000240       10    16         /cache/x/frozen.o:(.rodata)",
+        "         1000250          1000250        0     1                 azready_code",
+        "         1000250          1000250       20    16         /cache/x/libpython3.13.a(unicodeobject.o):(.rodata.kind)",
+        "         11a9820          11a9820   216000    16 .text",
+        "         11a9820          11a9820        5    16         /cache/zig/o/1/libc.a(/cache/zig/o/2/memcmp.o):(.text.memcmp)",
+        "         13c3460          13c3460    47000    16 .bss",
+        "         13c3460          13c3460    47000    16         /cache/x/frozen.o:(.bss)",
+    ]
+    assert by_object("\n".join(lines)) == {"libpython3.13.a/unicodeobject.o": 32, "frozen.o": 16, "libc.a/memcmp.o": 5}
+
+
+def test_runs_where_no_memory_may_become_executable(how: str) -> None:
+    """What MemoryDenyWriteExecute= does on new kernels: PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN."""
+    built = BUILT[how]
+    if not built.native:
+        pytest.skip("qemu itself makes code")
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def deny() -> None:
+        if libc.prctl(65, 1, 0, 0, 0):
+            raise OSError(ctypes.get_errno(), "PR_SET_MDWE")
+
+    try:
+        result = subprocess.run([built.file, "--version"], preexec_fn=deny, capture_output=True, text=True)
+    except subprocess.SubprocessError:
+        pytest.skip("this kernel has no PR_SET_MDWE")
+    assert result.returncode == 0
