@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
                 console.print(*report.tables(output))
         if len(chosen) * len(freezers) > 1 and not options.no_figures:
             console.print(figures.table(figures.measure(list(itertools.product(chosen, freezers)))))
-    except (BuildError, subprocess.CalledProcessError) as error:
+    except (BuildError, RuntimeError, subprocess.CalledProcessError) as error:
         return refuse(error)
     return 0
 

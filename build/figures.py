@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -97,18 +97,34 @@ def _blocks(stream: Any) -> Iterator[bytes]:
         yield block
 
 
-def measure(files: Sequence[tuple[str, str]]) -> list[Figures]:
-    """Figures of the built files for pairs of machine and freezer. Raises BuildError, CalledProcessError."""
-    figures = [Figures(machine, freezer) for machine, freezer in files]
-    received: list[float] = []
-    arrived = threading.Event()
+class Stopwatch:
+    """Times programs from exec to the arrival of their Ready; a simulator calls it for each exchange (its `on_exchange`)."""
 
-    def on_exchange(exchange: Exchange) -> None:
+    def __init__(self) -> None:
+        self._received = 0.0
+        self._arrived = threading.Event()
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Note when a Ready arrived."""
         if exchange.report == "Ready":
-            received.append(exchange.received)
-            arrived.set()
+            self._received = exchange.received
+            self._arrived.set()
 
-    with Simulator(scenario.load("healthy"), on_exchange=on_exchange) as simulator, console.status("") as status:
+    def time(self, words: Sequence[str], env: Mapping[str, str] | None = None) -> float:
+        """Run a command line; returns milliseconds. Raises RuntimeError if it reported nothing."""
+        self._arrived.clear()
+        started = time.monotonic()
+        process = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        if not self._arrived.wait(1):
+            raise RuntimeError(f"{words[0]} ended with {process.returncode} and reported nothing: {process.stderr.strip()[-300:]}")
+        return (self._received - started) * 1000
+
+
+def measure(files: Sequence[tuple[str, str]]) -> list[Figures]:
+    """Figures of the built files for pairs of machine and freezer. Raises BuildError, CalledProcessError, RuntimeError."""
+    figures = [Figures(machine, freezer) for machine, freezer in files]
+    stopwatch = Stopwatch()
+    with Simulator(scenario.load("healthy"), on_exchange=stopwatch) as simulator, console.status("") as status:
         arguments = ["report", "ready", "--wireserver", simulator.url("wireserver"), "--deadline", "300"]
         for one in figures:
             status.update(f"[dim]counting the instructions of {one.file.name}[/dim]")
@@ -118,12 +134,9 @@ def measure(files: Sequence[tuple[str, str]]) -> list[Figures]:
         for run in range(_RUNS + 1):
             status.update(f"[dim]timing, {run} of {_RUNS}[/dim]")
             for one in figures:
-                arrived.clear()
-                started = time.monotonic()
-                subprocess.run([*emulation.command(one.machine, one.file), *arguments], check=True, env={}, capture_output=True)
-                arrived.wait(10)
+                milliseconds = stopwatch.time([*emulation.command(one.machine, one.file), *arguments], env={})
                 if run:  # the first one fills the page cache
-                    one.milliseconds.append((received[-1] - started) * 1000)
+                    one.milliseconds.append(milliseconds)
     return figures
 
 

@@ -14,8 +14,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 
 from rich.progress import track
 from rich.table import Table
@@ -24,7 +22,7 @@ from build import figures, packages, toolchain
 from build.__main__ import FREEZERS
 from build.cache import BuildError, console
 from scripts.simulator import namespace, platform, scenario
-from scripts.simulator.server import Exchange, Simulator
+from scripts.simulator.server import Simulator
 from scripts.tasks import guests
 
 FILE = toolchain.output()
@@ -86,7 +84,7 @@ def check_budget() -> int:
     built = [(machine, freezer) for machine in toolchain.machines() for freezer in FREEZERS if toolchain.output(machine, freezer).is_file()]
     try:
         measured = figures.measure(built)
-    except (OSError, BuildError, subprocess.CalledProcessError) as error:
+    except (OSError, BuildError, RuntimeError, subprocess.CalledProcessError) as error:
         console.print(f"error: {error}", markup=False)
         return 1
     console.print(figures.table(measured))
@@ -97,29 +95,16 @@ def check_budget() -> int:
 
 def measure(candidates: list[Candidate], runs: int) -> None:
     """Fill in the figures of `candidates`. Raises RuntimeError if one of them does not report Ready."""
-    received: list[float] = []
-    arrived = threading.Event()
-
-    def on_exchange(exchange: Exchange) -> None:
-        if exchange.report == "Ready":
-            received.append(exchange.received)
-            arrived.set()
-
+    stopwatch = figures.Stopwatch()
     addresses = {"wireserver": (platform.WIRESERVER, 80), "imds": (platform.IMDS, 80)}
     healthy = dataclasses.replace(scenario.load("healthy"), vm=guests.EVERYTHING)
-    with Simulator(healthy, on_exchange=on_exchange, **addresses):
+    with Simulator(healthy, on_exchange=stopwatch, **addresses):
 
         def run(candidate: Candidate, *around: str) -> float:
-            arrived.clear()
             with tempfile.TemporaryDirectory() as root:
                 if "{root}" in candidate.words:
                     guests.sketch(pathlib.Path(root), guests.EVERYTHING)
-                words = [*around, *(word.replace("{root}", root) for word in candidate.words)]
-                started = time.monotonic()
-                process = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-            if not arrived.wait(1):
-                raise RuntimeError(f"{candidate.name} ended with {process.returncode} and reported nothing: {process.stderr.strip()[-300:]}")
-            return (received[-1] - started) * 1000
+                return stopwatch.time([*around, *(word.replace("{root}", root) for word in candidate.words)])
 
         for candidate in candidates:  # once unmeasured, so that every file is in the page cache
             run(candidate)
@@ -144,7 +129,7 @@ def _print(candidates: list[Candidate], file: pathlib.Path, runs: int) -> None:
     medians = {candidate.name: statistics.median(candidate.milliseconds) for candidate in candidates}
     for candidate in candidates:
         ratios = [f"{medians[candidate.name] / medians[other.name]:.2f}x" for other in candidates[2:]]
-        figures = [
+        cells = [
             f"{medians[candidate.name]:.1f}",
             f"{min(candidate.milliseconds):.1f}",
             *ratios,
@@ -152,7 +137,7 @@ def _print(candidates: list[Candidate], file: pathlib.Path, runs: int) -> None:
             str(candidate.processes),
             str(candidate.written),
         ]
-        table.add_row(candidate.name, *figures)
+        table.add_row(candidate.name, *cells)
     console.print(table)
     console.print(f"size of {file.name}: {file.stat().st_size / 1e6:.2f} MB")
 
