@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -62,6 +63,8 @@ class Built:
 
     def command(self) -> list[str]:
         """The words that run it here."""
+        if not (self.native or shutil.which(toolchain.machines()[self.architecture]["qemu"])):
+            pytest.skip("qemu-user-static is not installed (scripts/test installs it where it can)")
         if not self.file.is_file():
             pytest.fail(f"{self.file} is not there: run scripts/build --arch {self.architecture} --freezer {self.freezer} first (scripts/test does)")
         return machine.command(self.architecture, self.file)
@@ -77,6 +80,14 @@ BUILT = {
     for freezer in FREEZERS
     if facts.get("azure")
 }
+
+
+@pytest.fixture(params=BUILT)
+def built(request: pytest.FixtureRequest) -> Built:
+    """Each static file that can be run here."""
+    chosen = BUILT[request.param]
+    chosen.command()
+    return chosen
 
 
 def words(how: str) -> list[str]:

@@ -19,7 +19,7 @@ from elftools.elf.elffile import ELFFile
 from build import emptyroot, toolchain, verify
 from scripts.simulator import namespace, scenario
 from scripts.simulator.server import Simulator
-from tests.conftest import BUILT, FROZEN, TOP, Built
+from tests.conftest import FROZEN, TOP, Built
 
 needs_root_of_its_own = pytest.mark.skipif(not emptyroot.possible(), reason="this user and kernel cannot make an empty root")
 
@@ -28,11 +28,6 @@ needs_root_of_its_own = pytest.mark.skipif(not emptyroot.possible(), reason="thi
 def platform() -> Iterator[Simulator]:
     with Simulator(scenario.load("healthy")) as simulator:
         yield simulator
-
-
-@pytest.fixture(params=BUILT)
-def built(request: pytest.FixtureRequest) -> Built:
-    return BUILT[request.param]
 
 
 @pytest.fixture
