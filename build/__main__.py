@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 
-from build import bill, figures, report, toolchain
+from build import bill, figures, packages, report, toolchain
 from build.cache import BuildError, console, key
 from build.nuitka.freeze import freeze as freeze_by_nuitka
 from build.pyinstaller.freeze import freeze as freeze_by_pyinstaller
@@ -36,10 +36,20 @@ def main(arguments: list[str] | None = None) -> int:
             if options.report:
                 console.print(*report.tables(output))
         if len(chosen) * len(freezers) > 1 and not options.no_figures:
-            console.print(figures.table(figures.measure(list(itertools.product(chosen, freezers)))))
+            _show_figures(list(itertools.product(chosen, freezers)))
     except (BuildError, RuntimeError, subprocess.CalledProcessError) as error:
         return refuse(error)
     return 0
+
+
+def _show_figures(files: list[tuple[str, str]]) -> None:
+    for tool in figures.TOOLS:
+        try:
+            packages.want(tool)
+        except BuildError as error:
+            console.print(f"[yellow]warning:[/yellow] what the files cost was not measured: {error}")
+            return
+    console.print(figures.table(figures.measure(files)))
 
 
 def refuse(error: Exception) -> int:

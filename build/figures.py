@@ -19,12 +19,13 @@ from typing import Any
 from rich.table import Table
 
 from build import machine as emulation
-from build import packages, toolchain
+from build import toolchain
 from build.cache import console
 from scripts.simulator import scenario
 from scripts.simulator.server import Exchange, Simulator
 
 BUDGET = pathlib.Path(__file__).with_name("budget.toml")
+TOOLS = ("valgrind", "time")
 _RUNS = 20
 
 
@@ -60,7 +61,6 @@ def instructions(command: Sequence[str], machine: str) -> int:
 
 
 def _by_callgrind(command: Sequence[str]) -> int:
-    packages.want("valgrind")
     with tempfile.NamedTemporaryFile("r") as out:
         words = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}", *command]
         subprocess.run(words, check=True, env={}, executable=shutil.which("valgrind"), capture_output=True)
@@ -121,7 +121,7 @@ class Stopwatch:
 
 
 def measure(files: Sequence[tuple[str, str]]) -> list[Figures]:
-    """Figures of the built files for pairs of machine and freezer. Raises BuildError, CalledProcessError, RuntimeError."""
+    """Figures of the built files for pairs of machine and freezer; wants the programs of TOOLS. Raises BuildError, CalledProcessError, RuntimeError."""
     figures = [Figures(machine, freezer) for machine, freezer in files]
     stopwatch = Stopwatch()
     with Simulator(scenario.load("healthy"), on_exchange=stopwatch) as simulator, console.status("") as status:
@@ -142,7 +142,6 @@ def measure(files: Sequence[tuple[str, str]]) -> list[Figures]:
 
 def _peak(command: Sequence[str]) -> float:
     """In MB, from GNU time: wait4 would count the memory of whoever starts it."""
-    packages.want("time")
     with tempfile.NamedTemporaryFile("r") as out:
         subprocess.run(["time", "-f", "%M", "-o", out.name, *command], check=True, capture_output=True)
         return int(out.read().split()[-1]) / 1000

@@ -83,6 +83,8 @@ def check_budget() -> int:
     """Measure whatever files are built; 1 if one of them costs more than build/budget.toml allows."""
     built = [(machine, freezer) for machine in toolchain.machines() for freezer in FREEZERS if toolchain.output(machine, freezer).is_file()]
     try:
+        for tool in figures.TOOLS:
+            packages.want(tool)
         measured = figures.measure(built)
     except (OSError, BuildError, RuntimeError, subprocess.CalledProcessError) as error:
         console.print(f"error: {error}", markup=False)
