@@ -1,5 +1,5 @@
 """Runs under the pinned CPython, without the tools of the build: compiles modules to frozen code with its compiler, and links the runtime that holds
-them. azready.spec calls it for the main freezer, assemble.py as a program for the other one. Standard library only.
+them. azready.spec calls it for the main freezer; for the other one it is run as a program. Standard library only.
 
 What to link is in `link.json` of the working folder (assemble.py); where the bytes of the result come from is written to `sizes.json` there.
 """
@@ -68,7 +68,7 @@ def _without_type_checking(tree: ast.Module) -> ast.Module:
 
 
 def link(names: Iterable[str], work: pathlib.Path) -> pathlib.Path:
-    """The static runtime with the modules of `names` inside, in the working folder. Raises CalledProcessError if the compiler refuses."""
+    """The static runtime with the modules of `names` inside, in the working folder. Raises CalledProcessError, SystemExit if compiler or linker refuse."""
     job = json.loads((work / "link.json").read_text())
     found = modules(names, pathlib.Path(job["library"]))
     own = []
@@ -78,8 +78,10 @@ def link(names: Iterable[str], work: pathlib.Path) -> pathlib.Path:
     runtime = work / "runtime"
     # What is ours stands before libpython, whose own tables and search for a library are then not linked in at all.
     command = [*job["link"], "-Wl,--print-map", "-o", str(runtime), *own, *job["inputs"], "-lm"]
-    linked = subprocess.run(command, check=True, capture_output=True, text=True)
-    sizes = {"objects": by_object(linked.stdout + linked.stderr), "modules": frozen.sizes(work)}
+    linked = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    if linked.returncode:
+        raise SystemExit(f"{command[0]} ended with {linked.returncode}: {linked.stdout[-3000:]}")
+    sizes = {"objects": by_object(linked.stdout), "modules": frozen.sizes(work)}
     (work / "sizes.json").write_text(json.dumps(sizes))
     return runtime
 

@@ -1,6 +1,7 @@
 """How a file for another machine is run on this one: by the user emulation of qemu."""
 
 import functools
+import platform
 import shutil
 
 from build import packages, toolchain
@@ -10,7 +11,7 @@ from build.cache import BuildError
 @functools.cache
 def emulator(machine: str) -> str:
     """The path of the static program that runs files for `machine`, "" for the machine this is; installed if it is missing. Raises BuildError."""
-    if machine == toolchain.native():
+    if machine == platform.machine():
         return ""
     name = str(toolchain.machines()[machine]["qemu"])
     if not shutil.which(name):

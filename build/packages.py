@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from collections.abc import Mapping
 
 from build import toolchain
 from build.cache import BuildError, console, run
@@ -16,15 +17,16 @@ _INSTALL = {
 }
 
 
-def install(wanted: str | dict[str, str]) -> None:
+def install(wanted: str | Mapping[str, str]) -> None:
     """Install packages, as root or through a sudo that needs no password; `wanted` holds their names, by package manager where these differ.
 
     Raises BuildError with the command to type if that is not possible.
     """
+    by_manager = dict.fromkeys(_INSTALL, wanted) if isinstance(wanted, str) else wanted
     manager = next((name for name in _INSTALL if shutil.which(name)), None)
-    if manager is None:
-        raise BuildError(f"packages are missing and no known package manager is here: install {wanted if isinstance(wanted, str) else wanted['apt-get']}")
-    names = wanted if isinstance(wanted, str) else wanted[manager]
+    names = by_manager.get(manager or "")
+    if manager is None or names is None:
+        raise BuildError(f"packages are missing, and nothing here is known to bring them: install what Debian calls {by_manager['apt-get']}")
     command = [manager, *_INSTALL[manager].split(), *names.split()]
     become = [] if os.geteuid() == 0 else ["sudo", "-n"]
     if become and (not shutil.which("sudo") or subprocess.run([*become, "true"], capture_output=True).returncode):
