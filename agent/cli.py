@@ -21,7 +21,7 @@ CHECK_DEADLINE = 10.0  # seconds
 DEFAULT_EXECUTABLE = "/usr/local/bin/azready"
 
 # option -> (value, help); a value of "" makes it a switch
-_OPTIONS = {
+OPTIONS = {
     "--root": ("DIR", "work on the system below DIR instead of /"),
     "--config": ("FILE", "take the settings from FILE instead of /etc/azready.toml"),
     "--wireserver": ("URL", "address of the wireserver (http://168.63.129.16)"),
@@ -37,7 +37,7 @@ _OPTIONS = {
 }
 _TALKS = ("--wireserver", "--deadline", "--verbose")
 # command -> (arguments, help, options)
-_COMMANDS = {
+COMMANDS = {
     "provision": ("", "do all of a first boot, then report Ready", ("--root", "--config", "--imds", "--force", "--dry-run", *_TALKS)),
     "check": ("", "say what stands between this machine and Ready", ("--root", "--config", "--imds", "--force", "--json", *_TALKS)),
     "report ready": ("", "report Ready to the platform", _TALKS),
@@ -48,7 +48,7 @@ _COMMANDS = {
     "uninstall": ("", "take them out again", ("--root", "--exec", "--dry-run")),
     "generalize": ("", "make this machine an image again, for capture", ("--root", "--config", "--user", "--dry-run", "--yes")),
 }
-_EXIT_CODES = """\
+EXIT_CODES = """\
 exit codes:
   0  done, or nothing to do
   1  provisioning failed and was reported; check: it would not work
@@ -98,7 +98,7 @@ def _run(arguments: list[str], log: "Log") -> int:
 def _command(arguments: list[str]) -> tuple[str, list[str]]:
     for count in (1, 2):
         command = " ".join(arguments[:count])
-        if command in _COMMANDS:
+        if command in COMMANDS:
             return command, arguments[count:]
     if arguments[0] == "report":
         raise UsageError("what to report is missing or unknown: give report ready, report provisioning or report failed REASON")
@@ -107,7 +107,7 @@ def _command(arguments: list[str]) -> tuple[str, list[str]]:
 
 def _parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
     """Split into arguments and options ("" for a switch that is given), checked against the tables."""
-    wanted, _, allowed = _COMMANDS[command]
+    wanted, _, allowed = COMMANDS[command]
     positional: list[str] = []
     options: dict[str, str] = {}
     queue = iter(words)
@@ -120,7 +120,7 @@ def _parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
             name, equals, value = word.partition("=")
             if name not in allowed:
                 raise UsageError(f"azready {command} has no option {name!r}; see azready --help")
-            kind = _OPTIONS[name][0]
+            kind = OPTIONS[name][0]
             if kind and not equals:
                 value = next(queue, "")
             if kind and not value:
@@ -318,15 +318,15 @@ def _modules() -> str:
 
 def _help() -> str:
     lines = ["azready: makes a Linux image ready for Azure", "", "usage:"]
-    for command, (argument, text, _) in _COMMANDS.items():
+    for command, (argument, text, _) in COMMANDS.items():
         words = f"{command} {argument}".rstrip()
         lines.append(f"  azready {words:<22} {text}")
     lines += ["  azready --version              with --verbose: and all modules inside", "  azready --help", "", "options:"]
-    for name, (value, text) in _OPTIONS.items():
-        commands = [command for command, entry in _COMMANDS.items() if name in entry[2]]
+    for name, (value, text) in OPTIONS.items():
+        commands = [command for command, entry in COMMANDS.items() if name in entry[2]]
         where = "" if name in _TALKS else f" [{', '.join(commands)}]"
         lines.append(f"  {name + ' ' + value:<20} {text}{where}")
-    return "\n".join([*lines, "", _EXIT_CODES])
+    return "\n".join([*lines, "", EXIT_CODES])
 
 
 def _print(text: str) -> int:

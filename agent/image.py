@@ -68,7 +68,7 @@ class Generalization:
         self.actions += self._host_name()
         if user:
             self.actions += self._user(user)
-        if files.exists(root, systemd.UNIT):
+        if systemd.place(root):
             self.actions.append((f"enable {systemd.NAME} for the next boot", lambda: systemd.enable(root)))
 
     def _removed(self, state_directory: str) -> "Iterator[str]":

@@ -89,9 +89,20 @@ def bill(output: pathlib.Path) -> pathlib.Path:
     return output.with_name(f"{output.name}.cdx.json")
 
 
+def copyright_of(output: pathlib.Path) -> str:
+    """The licence of azready and those of all parts of a built file, as one text."""
+    sections = [f"azready {__version__}\n\n{(output.parent / 'LICENSES' / 'azready.txt').read_text()}"]
+    for component in json.loads(bill(output).read_text())["components"]:
+        licence = component["licenses"][0]
+        name = licence.get("expression") or licence["license"].get("id") or licence["license"]["name"]
+        text = (output.parent / "LICENSES" / f"{component['name']}.txt").read_text()
+        sections.append(f"The file contains {component['name']} {component['version']} ({name})\n\n{text}")
+    return f"\n{'-' * 100}\n\n".join(sections)
+
+
 def write_sums(folder: pathlib.Path) -> None:
     """SHA256SUMS over the files of `folder` and their bills, in the format of sha256sum."""
-    files = sorted(path for path in folder.glob("azready-*") if path.is_file() and path.suffix != ".partial")
+    files = sorted(path for path in folder.glob("azready[-_]*") if path.is_file() and path.suffix != ".partial")
     (folder / "SHA256SUMS").write_text("".join(f"{toolchain.sha256(path)}  {path.name}\n" for path in files))
 
 

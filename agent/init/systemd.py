@@ -13,6 +13,7 @@ NAME = "azready.service"
 PATH = "/etc/systemd/system"
 UNIT = f"{PATH}/{NAME}"
 WANTS = f"{PATH}/multi-user.target.wants"
+_PLACES = (UNIT, f"/usr/lib/systemd/system/{NAME}", f"/lib/systemd/system/{NAME}")  # ours, and those of packages
 
 _MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 
@@ -68,6 +69,11 @@ def is_used(root: str) -> bool:
     return any(files.exists(root, path) for path in _MANAGERS)
 
 
+def place(root: str) -> str:
+    """The path of the unit that is there, as the image sees it; "" if there is none. Raises GuestError."""
+    return next((path for path in _PLACES if files.exists(root, path)), "")
+
+
 def install(root: str, executable: str) -> bool:
     """Put the unit in place; False if it was there as it is. Raises GuestError."""
     text = unit(executable).encode()
@@ -83,50 +89,51 @@ def uninstall(root: str) -> bool:
 
 
 def enable(root: str) -> bool:
-    """Make the link that starts the unit at boot, as `systemctl enable` does; False if it was there. Raises GuestError."""
+    """Make the link that starts the unit at boot, wherever that is, as `systemctl enable` does; False if it was there. Raises GuestError."""
     files.make_directories(root, WANTS)
-    place = f"{files.resolve(root, WANTS)}/{NAME}"
+    link = f"{files.resolve(root, WANTS)}/{NAME}"
+    unit_path = place(root)
     try:
-        if _is_link(place):
+        if _is_link(link):
             return False
-        posix.symlink(f"../{NAME}", place)
-        files.sync_directory(place.rpartition("/")[0])
+        posix.symlink(f"../{NAME}" if unit_path in (UNIT, "") else unit_path, link)
+        files.sync_directory(link.rpartition("/")[0])
     except OSError as error:
-        raise GuestError(f"cannot enable {NAME} at {place}: {reason(error)}") from None
+        raise GuestError(f"cannot enable {NAME} at {link}: {reason(error)}") from None
     return True
 
 
 def enabled(root: str) -> list[str]:
     """Every link below /etc/systemd/system that starts the unit. Raises GuestError."""
     base = files.resolve(root, PATH)
-    places = []
+    links = []
     try:
         for directory in sorted(posix.listdir(base)):
-            place = f"{base}/{directory}/{NAME}"
-            if directory.endswith((".wants", ".requires")) and _is_link(place):
-                places.append(place)
+            link = f"{base}/{directory}/{NAME}"
+            if directory.endswith((".wants", ".requires")) and _is_link(link):
+                links.append(link)
     except FileNotFoundError:
         pass
     except OSError as error:
         raise GuestError(f"cannot look for {NAME} below {base}: {reason(error)}") from None
-    return places
+    return links
 
 
 def disable(root: str) -> list[str]:
     """Remove every link that starts the unit; returns the places that were removed. Raises GuestError."""
     removed = []
-    for place in enabled(root):
+    for link in enabled(root):
         try:
-            if files.remove(place):
-                files.sync_directory(place.rpartition("/")[0])
-                removed.append(place)
+            if files.remove(link):
+                files.sync_directory(link.rpartition("/")[0])
+                removed.append(link)
         except OSError as error:
-            raise GuestError(f"cannot disable {NAME} by removing {place}: {reason(error)}") from None
+            raise GuestError(f"cannot disable {NAME} by removing {link}: {reason(error)}") from None
     return removed
 
 
-def _is_link(place: str) -> bool:
+def _is_link(path: str) -> bool:
     try:
-        return S_ISLNK(posix.lstat(place).st_mode)
+        return S_ISLNK(posix.lstat(path).st_mode)
     except FileNotFoundError:
         return False

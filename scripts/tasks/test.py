@@ -47,10 +47,11 @@ def _machines() -> list[str]:
 
 
 def _want_tools() -> None:
-    """Some tests watch system calls or make images of optical media; where the tools for that cannot be had, they say so and are skipped."""
-    if all(shutil.which(name) for name in ("strace", "genisoimage", "xorriso", "mkudffs", "valgrind")):
+    """Some tests watch system calls, count instructions, make images of optical media or look into packages; where the tools for that cannot be had, they
+    say so and are skipped."""
+    if all(shutil.which(name) for name in ("strace", "genisoimage", "xorriso", "mkudffs", "valgrind", "rpm", "groff", "zstd")):
         return
-    wanted = "strace genisoimage xorriso udftools valgrind"
+    wanted = "strace genisoimage xorriso udftools valgrind rpm groff-base zstd"
     try:
         packages.install({"apt-get": wanted, "dnf": wanted})
     except BuildError as error:

@@ -308,5 +308,5 @@ def test_the_smoke_test_of_a_release_passes(built: Built) -> None:
 def test_the_workflow_starts_the_agent_only_where_it_may() -> None:
     """Hosted runners are Azure VMs: what a step runs of ours is on this list, and nothing of dist/ is started as a program."""
     text = (TOP / ".github/workflows/release.yml").read_text()
-    assert set(re.findall(r"\./scripts/\w+", text)) == {"./scripts/test", "./scripts/build", "./scripts/smoke"}
+    assert set(re.findall(r"\./scripts/\w+", text)) == {"./scripts/test", "./scripts/build", "./scripts/package", "./scripts/smoke"}
     assert re.findall(r"(?m)(?:^|run:|sudo|&&|;)\s*(?:\./)?(?:dist/|\"?\$file)\S*", text) == []

@@ -1,0 +1,103 @@
+"""`scripts/package`: .deb, .rpm, .apk and Arch packages by nfpm from dist-config/nfpm.yaml, and a plain .tar.gz, for each of Azure's machines."""
+
+import argparse
+import gzip
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+
+from agent import __version__
+from agent.init import systemd
+from build import __main__ as build
+from build import bill, manual, toolchain, zig
+from build.cache import BuildError, console
+
+EXECUTABLE = "/usr/bin/azready"
+FORMATS = ("deb", "rpm", "apk", "archlinux")
+_GOARCH = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64"}
+
+
+def main() -> int:
+    """Build what is missing and package it; returns the exit code."""
+    machines = toolchain.machines()
+    parser = argparse.ArgumentParser(prog="scripts/package", description="Make packages of the static file.")
+    parser.add_argument("--arch", choices=[*machines, "all"], default="all", help="machine to package for; all: Azure's (default: %(default)s)")
+    options = parser.parse_args()
+    try:
+        for machine in [name for name in machines if name == options.arch or (options.arch == "all" and machines[name].get("azure"))]:
+            for package in make(machine, build.build(machine), toolchain.TOP / "dist" / "packages"):
+                console.print(f"[green]ready:[/green] {package.relative_to(toolchain.TOP)}, {package.stat().st_size / 1e6:.2f} MB")
+    except BuildError as error:
+        return build.refuse(error)
+    return 0
+
+
+def make(machine: str, file: pathlib.Path, folder: pathlib.Path, version: str = __version__) -> list[pathlib.Path]:
+    """Make every package of a built file; returns them, in the order of FORMATS, the archive last. Raises BuildError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        share = pathlib.Path(scratch, "share")
+        share.mkdir()
+        _lay_out(file, share)
+        made = []
+        for kind in FORMATS:
+            place = pathlib.Path(scratch, kind)
+            place.mkdir()
+            made.append(_by_nfpm(kind, machine, version, file, share, place))
+        packages = [pathlib.Path(shutil.move(package, folder / package.name)) for package in made]
+        packages.append(_archive(machine, version, file, share, folder))
+    bill.write_sums(folder)
+    return packages
+
+
+def _lay_out(file: pathlib.Path, share: pathlib.Path) -> None:
+    """What is generated: unit, manual pages, completions, licences, bill of materials."""
+    (share / "azready.service").write_text(systemd.unit(EXECUTABLE))
+    for name, text in (("azready.8", manual.command_page()), ("azready.toml.5", manual.settings_page())):
+        (share / f"{name}.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=0))
+    (share / "azready.bash").write_text(manual.bash())
+    (share / "_azready").write_text(manual.zsh())
+    (share / "azready.fish").write_text(manual.fish())
+    shutil.copyfile(bill.bill(file), share / "azready.cdx.json")
+    (share / "copyright").write_text(bill.copyright_of(file))
+
+
+def _by_nfpm(kind: str, machine: str, version: str, file: pathlib.Path, share: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """Make one package in an empty folder."""
+    environment = {**zig.environment(), "GOARCH": _GOARCH[machine], "VERSION": version, "FILE": str(file), "SHARE": str(share)}
+    epoch = int(environment["SOURCE_DATE_EPOCH"])
+    for script in (toolchain.TOP / "dist-config" / "maintainer").iterdir():
+        os.utime(script, (epoch, epoch))  # an .apk keeps their times
+    command = [str(pathlib.Path(sys.prefix, "bin", "nfpm")), "package", "--config", "dist-config/nfpm.yaml", "--packager", kind, "--target", str(folder)]
+    result = subprocess.run(command, cwd=toolchain.TOP, env=environment, capture_output=True, text=True)
+    if result.returncode:
+        raise BuildError(f"nfpm made no {kind}: {(result.stdout + result.stderr).strip()[-500:]}")
+    return next(folder.iterdir())
+
+
+def _archive(machine: str, version: str, file: pathlib.Path, share: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
+    """The plain .tar.gz: what the packages hold, below one folder, owned by root, with one time for all."""
+    name = f"azready-{version}-linux-{machine}"
+    place = folder / f"{name}.tar.gz"
+
+    def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+        member.uid = member.gid = 0
+        member.uname = member.gname = "root"
+        member.mtime = int(zig.environment()["SOURCE_DATE_EPOCH"])
+        member.mode = 0o755 if member.isdir() or member.name.endswith("/azready") else 0o644
+        return member
+
+    with open(place, "wb") as out, gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.add(file, f"{name}/azready", filter=plain)
+        archive.add(toolchain.TOP / "dist-config" / "azready.toml", f"{name}/azready.toml", filter=plain)
+        for path in sorted(share.iterdir()):
+            archive.add(path, f"{name}/{path.name}", filter=plain)
+    return place
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,191 @@
+"""The packages, installed by the real package managers into real roots."""
+
+import gzip
+import io
+import os
+import pathlib
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+
+from build import manual, toolchain
+from build.cache import BuildError
+from scripts.tasks import guests, package
+from tests.conftest import BUILT, TOP, Built
+
+LINK = "etc/systemd/system/multi-user.target.wants/azready.service"
+PACKAGED = [built for built in BUILT.values() if built.freezer == toolchain.DEFAULT_FREEZER]
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="installing into another root takes root")
+
+
+@pytest.fixture(scope="module", params=PACKAGED, ids=lambda built: built.architecture)
+def built(request: pytest.FixtureRequest) -> Built:
+    chosen: Built = request.param
+    chosen.command()
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def packages(built: Built, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
+    made = package.make(built.architecture, built.file, tmp_path_factory.mktemp("packages"))
+    return dict(zip((*package.FORMATS, "tar"), made, strict=True))
+
+
+@pytest.fixture
+def root() -> Iterator[pathlib.Path]:
+    """Debian with systemd, which does not run: as in an image build."""
+    with tempfile.TemporaryDirectory() as scratch:
+        place = pathlib.Path(scratch, "root")
+        place.mkdir()
+        try:
+            yield guests.copy_of(guests.debian(systemd=True), place)
+        except BuildError as error:
+            pytest.skip(f"no root of Debian can be made here: {error}")
+
+
+def dpkg(root: pathlib.Path, *words: str) -> None:
+    command = ["dpkg", f"--root={root}", "--force-architecture", "--force-confold", *words]
+    result = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_two_runs_give_the_same_bytes(built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path) -> None:
+    for script in (TOP / "dist-config/maintainer").iterdir():
+        script.touch()
+    again = package.make(built.architecture, built.file, tmp_path)
+    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in packages.values()]
+
+
+def test_a_deb_depends_on_nothing_and_is_small(built: Built, packages: dict[str, pathlib.Path]) -> None:
+    fields = subprocess.run(["dpkg-deb", "--field", packages["deb"]], capture_output=True, text=True, check=True).stdout
+    assert {"x86_64": "Architecture: amd64", "aarch64": "Architecture: arm64"}[built.architecture] in fields
+    assert "Depends" not in fields
+    assert packages["deb"].stat().st_size <= 1_900_000
+
+
+@needs_root
+def test_installing_enables_and_starts_nothing_and_purging_leaves_nothing(packages: dict[str, pathlib.Path], root: pathlib.Path) -> None:
+    before = files(root)
+    dpkg(root, "--install", str(packages["deb"]))
+    assert (root / LINK).is_symlink()
+    assert str((root / LINK).readlink()).endswith("/lib/systemd/system/azready.service")
+    assert (root / "usr/lib/systemd/system/azready.service").read_text().count("ExecStart=/usr/bin/azready provision\n") == 1
+    assert not (root / "var/lib/azready").exists()
+    (root / "var/lib/azready").mkdir()
+    (root / "var/lib/azready/x.provisioned").touch()
+    dpkg(root, "--remove", "azready")
+    assert not (root / LINK).is_symlink()
+    assert (root / "etc/azready.toml").exists()
+    assert (root / "var/lib/azready/x.provisioned").exists()
+    dpkg(root, "--purge", "azready")
+    assert files(root) == before
+
+
+@needs_root
+def test_upgrading_keeps_settings_marker_and_what_the_unit_made_of_itself(built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path) -> None:
+    dpkg(root, "--install", str(packages["deb"]))
+    (root / "etc/azready.toml").write_text("deadline = 60\n")
+    (root / "var/lib/azready").mkdir()
+    (root / "var/lib/azready/x.provisioned").touch()
+    (root / LINK).unlink()  # as the unit does once the work is done
+    with tempfile.TemporaryDirectory() as scratch:
+        newer = package.make(built.architecture, built.file, pathlib.Path(scratch), "0.9.9")[0]
+        dpkg(root, "--install", str(newer))
+    assert "0.9.9" in (root / "var/lib/dpkg/status").read_text()
+    assert (root / "etc/azready.toml").read_text() == "deadline = 60\n"
+    assert (root / "var/lib/azready/x.provisioned").exists()
+    assert not (root / LINK).is_symlink()
+
+
+@needs_root
+def test_a_machine_that_was_installed_from_a_package_becomes_an_image_again(packages: dict[str, pathlib.Path], root: pathlib.Path, built: Built) -> None:
+    if not built.native:
+        pytest.skip("the same script with another file")
+    dpkg(root, "--install", str(packages["deb"]))
+    (root / LINK).unlink()
+    result = subprocess.run([built.file, "generalize", "--root", root, "--yes"], capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    assert "enable azready.service for the next boot" in result.stdout
+    assert (root / LINK).readlink() == pathlib.Path("/usr/lib/systemd/system/azready.service")
+
+
+def files(root: pathlib.Path) -> set[str]:
+    """Every path of a root but those that dpkg keeps for itself."""
+    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_relative_to(root / "var/lib/dpkg")}
+
+
+@needs_root
+def test_an_rpm_installs_and_goes(built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path) -> None:
+    if shutil.which("rpm") is None:
+        pytest.skip("rpm is not installed (scripts/test installs it where it can)")
+
+    def rpm(*words: str) -> str:
+        command = ["rpm", "--root", str(root), "--dbpath", "/var/lib/rpm", *words]
+        result = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert "warning: %" not in result.stderr, result.stderr
+        return result.stdout
+
+    rpm("--ignorearch", "--install", str(packages["rpm"]))
+    assert (root / LINK).is_symlink()
+    assert rpm("--query", "--verify", "azready") == ""
+    requires = rpm("--query", "--requires", "azready").split("\n")
+    assert [line for line in requires if line and not line.startswith(("rpmlib(", "config(", "/bin/sh"))] == []
+    (root / LINK).unlink()
+    rpm("--ignorearch", "--upgrade", "--force", str(packages["rpm"]))
+    assert not (root / LINK).is_symlink()
+    rpm("--erase", "azready")
+    assert not (root / "usr/bin/azready").exists()
+
+
+def test_apk_arch_and_plain_archive_hold_the_same(built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path) -> None:
+    if shutil.which("zstd") is None:
+        pytest.skip("zstd is not installed (scripts/test installs it where it can)")
+    arch = tmp_path / "arch.tar"
+    subprocess.run(["zstd", "--quiet", "--decompress", packages["archlinux"], "-o", arch], check=True)
+    with tarfile.open(arch) as archive:
+        assert archive.extractfile("usr/bin/azready").read() == built.file.read_bytes()  # type: ignore[union-attr]
+        information = archive.extractfile(".PKGINFO").read().decode()  # type: ignore[union-attr]
+    assert f"arch = {built.architecture}\n" in information
+    assert "depend =" not in information
+    assert "backup = etc/azready.toml" in information
+    # An .apk is several gzipped tars, one behind the other: gzip reads over the ends, tarfile must be told to.
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packages["apk"].read_bytes())), ignore_zeros=True) as archive:
+        names = archive.getnames()
+        assert archive.extractfile("usr/bin/azready").read() == built.file.read_bytes()  # type: ignore[union-attr]
+        information = archive.extractfile(".PKGINFO").read().decode()  # type: ignore[union-attr]
+    assert f"arch = {built.architecture}\n" in information
+    assert {".post-install", ".pre-deinstall", "etc/azready.toml", "usr/share/man/man8/azready.8.gz"} <= set(names)
+    with tarfile.open(packages["tar"]) as archive:
+        top = packages["tar"].name.removesuffix(".tar.gz")
+        assert archive.getmember(f"{top}/azready").mode == 0o755
+        assert {member.uname for member in archive.getmembers()} == {"root"}
+
+
+def test_the_manual_pages_have_no_errors() -> None:
+    if shutil.which("groff") is None:
+        pytest.skip("groff is not installed (scripts/test installs it where it can)")
+    for text in (manual.command_page(), manual.settings_page()):
+        result = subprocess.run(["groff", "-man", "-ww", "-T", "utf8", "-"], input=text, capture_output=True, text=True, check=True)
+        assert result.stderr == ""
+        assert "azready" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("azready rep", "report"),
+        ("azready report f", "failed"),
+        ("azready report ready --w", "--wireserver"),
+        ("azready unit --", "--exec"),
+        ("azready report ready --deadline ", ""),
+    ],
+)
+def test_bash_completes(words: str, expected: str) -> None:
+    ask = 'IFS=" " read -ra COMP_WORDS <<<"$1"; [[ $1 != *" " ]] || COMP_WORDS+=(""); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))'
+    program = f'{manual.bash()}{ask}; _azready; echo "${{COMPREPLY[*]}}"'
+    result = subprocess.run(["bash", "-euc", program, "bash", words], capture_output=True, text=True)
+    assert (result.stdout.strip(), result.stderr) == (expected, "")
