@@ -7,12 +7,11 @@ and to programs are made from the same list.
 import posix
 from time import monotonic
 
-from agent import plan, provision
+from agent import init, plan, provision
 from agent.azure import identity, network
 from agent.azure.wireserver import Wireserver
 from agent.errors import AzreadyError, GuestError
 from agent.guest import programs
-from agent.init import systemd
 from agent.osprofile import OSProfile
 
 TYPE_CHECKING = False
@@ -181,10 +180,8 @@ def _marker(job: "provision.Job", findings: Findings) -> bool:
 
 
 def _unit(job: "provision.Job", findings: Findings) -> None:
-    where = systemd.enabled(job.root)
+    where = init.enabled(job.root)
     if where:
-        findings.add(GOOD, "unit", f"{systemd.NAME} is enabled: {', '.join(where)}")
+        findings.add(GOOD, "unit", f"azready is enabled: {', '.join(where)}")
     else:
-        findings.add(
-            HINT, "unit", f"{systemd.NAME} is not enabled: no boot runs azready (azready install enables it; after a first boot this is as it should be)"
-        )
+        findings.add(HINT, "unit", "azready is not enabled: no boot runs it (azready install enables it; after a first boot this is as it should be)")

@@ -33,6 +33,7 @@ OPTIONS = {
     "--user": ("NAME", "remove this user, too, with home and mail"),
     "--yes": ("", "do not ask"),
     "--verbose": ("", "say every attempt with its code and time"),
+    "--init": ("NAME", "systemd, openrc, sysvinit, runit, dinit, finit or busybox (unit: systemd; install: what the image has)"),
     "--exec": ("PATH", f"where the file is, or goes ({DEFAULT_EXECUTABLE})"),
 }
 _TALKS = ("--wireserver", "--deadline", "--verbose")
@@ -43,8 +44,8 @@ COMMANDS = {
     "report ready": ("", "report Ready to the platform", _TALKS),
     "report provisioning": ("", "report that provisioning is under way", _TALKS),
     "report failed": ("REASON", "report that provisioning failed, and why", _TALKS),
-    "unit": ("", "print the systemd unit", ("--exec",)),
-    "install": ("", "put this file and its unit into an image", ("--root", "--exec", "--dry-run")),
+    "unit": ("", "print the unit or init script", ("--init", "--exec")),
+    "install": ("", "put this file and its unit into an image", ("--root", "--init", "--exec", "--dry-run")),
     "uninstall": ("", "take them out again", ("--root", "--exec", "--dry-run")),
     "generalize": ("", "make this machine an image again, for capture", ("--root", "--config", "--user", "--dry-run", "--yes")),
 }
@@ -210,15 +211,15 @@ def _job(root: str, options: dict[str, str], config: "Config | None", log: "Log"
 
 
 def _unit(options: dict[str, str], _: "Log") -> int:
-    from agent.init import systemd
+    from agent import init
 
-    return _print(systemd.unit(_executable(options)))
+    return _print(init.load(_init_system(options) or "systemd").unit(_executable(options)))
 
 
 def _install(options: dict[str, str], log: "Log") -> int:
     from agent import image
 
-    image.install(_root(options, changes=True), _executable(options), log, dry_run="--dry-run" in options)
+    image.install(_root(options, changes=True), _executable(options), log, dry_run="--dry-run" in options, system=_init_system(options))
     return EXIT_DONE
 
 
@@ -263,6 +264,15 @@ _ACTIONS = {
     "uninstall": _uninstall,
     "generalize": _generalize,
 }
+
+
+def _init_system(options: dict[str, str]) -> str:
+    from agent.init import NAMES
+
+    name = options.get("--init", "")
+    if name and name not in NAMES:
+        raise UsageError(f"--init {name!r} is not known: give one of {', '.join(NAMES)}")
+    return name
 
 
 def _executable(options: dict[str, str]) -> str:

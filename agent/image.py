@@ -4,9 +4,9 @@ import posix
 import sys
 from stat import S_ISDIR, S_ISREG
 
+from agent import init
 from agent.errors import GuestError, UsageError, reason
 from agent.guest import accountfiles, accounts, files, hostname, sshd, sudo
-from agent.init import systemd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,16 +20,22 @@ _MACHINES = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm
 _MAX_OWN = 64 * 1024 * 1024  # bytes of the static file
 
 
-def install(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
-    """Put the running file at `executable` (path inside the root), its unit, and the link that enables it. Raises GuestError, UsageError."""
+def install(root: str, executable: str, log: "Log", *, dry_run: bool, system: str = "") -> None:
+    """Put the running file at `executable` (path inside the root), the unit for the init system `system` (found out if ""), and the links that enable it.
+
+    Raises GuestError, UsageError.
+    """
     content = _own_file()
-    if not systemd.is_used(root):
-        raise GuestError(
-            f"there is no systemd in {root}: install the file by hand and run {executable} provision once at boot; other init systems are not known yet"
-        )
+    why = "as asked for"
+    if not system:
+        system, why = init.detect(root)
+    if not system:
+        raise GuestError(f"no init system was found in {root}: name it with --init, or put the file there by hand and run {executable} provision once at boot")
+    used = init.load(system)
     _check_machine(root, content)
+    log.info(f"init system: {system} ({why})")
     if dry_run:
-        log.info(f"would put {executable}, {systemd.UNIT} and its link in {systemd.WANTS}")
+        log.info(f"would put {executable}, its {system} unit, and the link that enables it")
         return
     if files.head(root, executable, len(content) + 1) == content:
         log.info(f"{executable} is there already")
@@ -37,19 +43,22 @@ def install(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
         files.replace(root, executable, content, 0o755)
         log.info(f"{executable}: {len(content)} bytes")
     _make_executable(root, executable)
-    log.info(systemd.UNIT + ("" if systemd.install(root, executable) else " is there already"))
-    log.info(f"{systemd.NAME} {'is enabled: it runs at the next boot' if systemd.enable(root) else 'was enabled already'}")
+    changed = used.install(root, executable)
+    log.info(used.place(root) + ("" if changed else " is there already"))
+    log.info(f"azready {'is enabled: it runs at the next boot' if used.enable(root) else 'was enabled already'}")
 
 
 def uninstall(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
     """Take the unit, its links and the file away; markers and the configuration stay. Raises GuestError."""
     if dry_run:
-        for path in (*systemd.enabled(root), systemd.UNIT, executable):
+        for path in (*init.enabled(root), *(init.load(name).place(root) for name in init.installed(root)), executable):
             log.info(f"would remove {path}")
         return
-    removed = systemd.disable(root)
-    if systemd.uninstall(root):
-        removed.append(systemd.UNIT)
+    removed = init.disable(root)
+    for name in init.installed(root):
+        place = init.load(name).place(root)
+        if init.load(name).uninstall(root):
+            removed.append(place)
     if files.discard(root, executable):
         removed.append(executable)
     log.info(f"removed {', '.join(removed)}" if removed else "nothing of azready was found")
@@ -68,8 +77,8 @@ class Generalization:
         self.actions += self._host_name()
         if user:
             self.actions += self._user(user)
-        if systemd.place(root):
-            self.actions.append((f"enable {systemd.NAME} for the next boot", lambda: systemd.enable(root)))
+        if system := next(iter(init.installed(root)), ""):
+            self.actions.append(("enable azready for the next boot", lambda: init.load(system).enable(root)))
 
     def _removed(self, state_directory: str) -> "Iterator[str]":
         for pattern in (f"{state_directory}/*", *_REMOVED):

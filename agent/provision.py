@@ -8,13 +8,12 @@ warn; a failure is told to the host and to the platform, with its reason. Every 
 import posix
 from _signal import SIG_IGN, SIGTERM, signal
 
-from agent import __version__, osprofile
+from agent import __version__, init, osprofile
 from agent.azure import identity
 from agent.azure.retry import Deadline
 from agent.azure.wireserver import Wireserver
 from agent.errors import AzreadyError, GaveUp, GuestError, PrivilegeError, Refused
 from agent.guest import files, hostname, state
-from agent.init import systemd
 from agent.osprofile import OSProfile
 
 TYPE_CHECKING = False
@@ -358,7 +357,7 @@ def _mark(job: Job) -> None:
 
 def _disable_unit(job: Job) -> None:
     def disable() -> None:
-        for place in systemd.disable(job.root):
+        for place in init.disable(job.root):
             job.log.info(f"disabled the unit: removed {place}")
 
     if not job.dry_run:

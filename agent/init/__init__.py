@@ -1,1 +1,103 @@
-"""One small module per init system: its unit text, where it goes, how it is enabled and disabled."""
+"""Init systems: which of them an image has, and how azready gets into and out of its boot. `systemd` and each of `others.SYSTEMS` answer to the same calls."""
+
+import posix
+
+from agent.guest import files
+from agent.init import systemd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Protocol
+
+    class InitSystem(Protocol):
+        """What is asked of an init system; all raise GuestError."""
+
+        def unit(self, executable: str) -> str:
+            """The text that runs `executable`."""
+
+        def place(self, root: str) -> str:
+            """Where that text is, "" if it is not there."""
+
+        def install(self, root: str, executable: str) -> bool:
+            """Put it in place; False if it was there."""
+
+        def uninstall(self, root: str) -> bool:
+            """Remove it; False if there was none."""
+
+        def enable(self, root: str) -> bool:
+            """Have the boot start it; False if it did."""
+
+        def enabled(self, root: str) -> list[str]:
+            """The links that make the boot start it."""
+
+        def disable(self, root: str) -> list[str]:
+            """Remove these links; returns those that were there."""
+
+
+NAMES = ("systemd", "openrc", "sysvinit", "runit", "dinit", "finit", "busybox")
+# What /sbin/init is a link to, where it is one.
+_BY_LINK = (("systemd", "systemd"), ("openrc-init", "openrc"), ("runit", "runit"), ("dinit", "dinit"), ("finit", "finit"))
+# Otherwise what is there besides it, in this order: OpenRC runs under the init of sysvinit or busybox, and Debian's sysvinit keeps an rcS for itself.
+_BY_FILE = (
+    ("/sbin/openrc-run", "openrc"),
+    ("/usr/sbin/openrc-run", "openrc"),
+    ("/etc/runit/2", "runit"),
+    ("/etc/dinit.d/boot", "dinit"),
+    ("/etc/finit.conf", "finit"),
+    ("/etc/init.d/rc", "sysvinit"),
+    ("/etc/init.d/rcS", "busybox"),
+)
+
+
+def load(name: str) -> "InitSystem":
+    """The init system of that name, one of NAMES."""
+    if name == "systemd":
+        return systemd
+    from agent.init.others import SYSTEMS
+
+    return SYSTEMS[name]
+
+
+def detect(root: str) -> "tuple[str, str]":
+    """The name of the image's init system, and what tells so; ("", "") if none is found. Raises GuestError."""
+    target = _target(root)
+    for part, name in _BY_LINK:
+        if part in target:
+            return name, f"/sbin/init is a link to {target}"
+    if not target and systemd.is_used(root) and not files.exists(root, "/sbin/init"):
+        return "systemd", "systemd is there, and no other /sbin/init"
+    for path, name in _BY_FILE:
+        if files.exists(root, path):
+            return name, f"{path} is there"
+    if systemd.is_used(root):
+        return "systemd", "systemd is there"
+    return "", ""
+
+
+def _target(root: str) -> str:
+    try:
+        return posix.readlink(files.itself(root, "/sbin/init"))
+    except OSError:
+        return ""
+
+
+def enabled(root: str) -> "list[str]":
+    """Every link that makes a boot start azready, whatever the init system. Raises GuestError."""
+    links = systemd.enabled(root)
+    if not links:
+        links = [link for name in NAMES[1:] for link in load(name).enabled(root)]
+    return links
+
+
+def disable(root: str) -> "list[str]":
+    """Take azready out of the boot; returns the links that were removed. Raises GuestError."""
+    removed = systemd.disable(root)
+    # systemd comes first and alone, because it is what most images have, and the others cost an import.
+    if not removed:
+        removed = [link for name in NAMES[1:] for link in load(name).disable(root)]
+    return removed
+
+
+def installed(root: str) -> "list[str]":
+    """The names of the init systems that have their script or unit in the image. Raises GuestError."""
+    return [name for name in NAMES if load(name).place(root)]

@@ -26,7 +26,7 @@ from scripts.simulator import media
 from scripts.simulator.scenario import VM
 
 _PACKAGES = "openssh-server,sudo,opendoas,passwd,login,busybox-static"
-_SYSTEMD = "systemd-sysv,dbus"
+_INIT_SYSTEMS = {"systemd": "systemd-sysv,dbus", "sysvinit": "sysvinit-core", "openrc": "sysvinit-core,openrc", "runit": "runit-init"}
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 _APPLETS = ("ADDGROUP", "ADDUSER", "ASH", "CAT", "CHPASSWD", "ECHO", "ID", "LS", "TEST")
 _OPTIONS = (
@@ -47,8 +47,8 @@ EVERYTHING = VM(media="cd", password="correct horse", disable_password="false", 
 _LIBRARIES = ("lib", "usr/lib", "lib64", "usr/lib64")
 
 
-def debian(*, systemd: bool = False) -> pathlib.Path:
-    """The folder of a minimal Debian of this host's own release, with systemd as its init if wanted; never change it.
+def debian(init: str = "") -> pathlib.Path:
+    """The folder of a minimal Debian of this host's own release, with an init system of _INIT_SYSTEMS if one is wanted; never change it.
 
     Raises BuildError where it cannot be made.
     """
@@ -56,7 +56,7 @@ def debian(*, systemd: bool = False) -> pathlib.Path:
     if release.get("ID") != "debian" or os.geteuid() != 0:
         raise BuildError("making a Debian root takes root on Debian")
     suite = release["VERSION_CODENAME"]
-    wanted = f"{_PACKAGES},{_SYSTEMD}" if systemd else _PACKAGES
+    wanted = f"{_PACKAGES},{_INIT_SYSTEMS[init]}" if init else _PACKAGES
     exclude = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
 
     def make(place: pathlib.Path) -> None:
@@ -67,7 +67,7 @@ def debian(*, systemd: bool = False) -> pathlib.Path:
         for host_key in (place / "root/etc/ssh").glob("ssh_host_*"):
             host_key.unlink()
 
-    return made("guest-systemd" if systemd else "guest-debian", key(suite, wanted, *exclude), make, hint="about 40 seconds") / "root"
+    return made(f"guest-{init or 'debian'}", key(suite, wanted, *exclude), make, hint="about 40 seconds") / "root"
 
 
 def busybox() -> pathlib.Path:

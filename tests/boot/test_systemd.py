@@ -41,7 +41,7 @@ WantedBy=multi-user.target
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
     try:
         nspawn.need()
-        guest = guests.debian(systemd=True)
+        guest = guests.debian("systemd")
     except BuildError as error:
         pytest.skip(str(error))
     root = tmp_path_factory.mktemp("systemd")
@@ -70,6 +70,11 @@ def boot(root: pathlib.Path, folder: pathlib.Path) -> list[str]:
     # A string of JSON is one of TOML, too.
     values = {"password": MACHINE.password, "disable_password": MACHINE.disable_password, "custom_data": MACHINE.custom_data}
     scenario.write_text('description = "a whole first boot"\n[vm]\n' + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
+    return simulated(root, scenario)
+
+
+def simulated(root: pathlib.Path, scenario: pathlib.Path) -> list[str]:
+    """Boot a root against a scenario until it is off; returns the reports that the platform accepted."""
     words = ["--netns", "--json", "--strict", "--scenario", str(scenario), "--", sys.executable, "-m", "scripts.tasks.nspawn", str(root)]
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
     result = subprocess.run([sys.executable, "-m", "scripts.simulator", *words], cwd=TOP, env=environment, capture_output=True, text=True, timeout=150)

@@ -42,7 +42,7 @@ def root() -> Iterator[pathlib.Path]:
         place = pathlib.Path(scratch, "root")
         place.mkdir()
         try:
-            yield guests.copy_of(guests.debian(systemd=True), place)
+            yield guests.copy_of(guests.debian("systemd"), place)
         except BuildError as error:
             pytest.skip(f"no root of Debian can be made here: {error}")
 
