@@ -109,7 +109,7 @@ def test_a_machine_that_was_installed_from_a_package_becomes_an_image_again(pack
     (root / LINK).unlink()
     result = subprocess.run([built.file, "generalize", "--root", root, "--yes"], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    assert "enable azready.service for the next boot" in result.stdout
+    assert "enable azready for the next boot" in result.stdout
     assert (root / LINK).readlink() == pathlib.Path("/usr/lib/systemd/system/azready.service")
 
 
@@ -180,7 +180,7 @@ def test_the_manual_pages_have_no_errors() -> None:
         ("azready rep", "report"),
         ("azready report f", "failed"),
         ("azready report ready --w", "--wireserver"),
-        ("azready unit --", "--exec"),
+        ("azready unit --", "--init --exec"),
         ("azready report ready --deadline ", ""),
     ],
 )
