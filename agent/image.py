@@ -51,7 +51,8 @@ def install(root: str, executable: str, log: "Log", *, dry_run: bool, system: st
 def uninstall(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
     """Take the unit, its links and the file away; markers and the configuration stay. Raises GuestError."""
     if dry_run:
-        for path in (*init.enabled(root), *(init.load(name).place(root) for name in init.installed(root)), executable):
+        places = [init.load(name).place(root) for name in init.installed(root)]
+        for path in (*init.enabled(root), *(place for place in places if place.startswith("/etc/")), executable):  # a package's unit is the package's
             log.info(f"would remove {path}")
         return
     removed = init.disable(root)

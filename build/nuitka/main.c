@@ -52,7 +52,7 @@ static PyStatus start(int count, char **arguments)
     config.optimization_level = 2;
     status = PyConfig_SetBytesArgv(&config, count, arguments);
     if (!PyStatus_Exception(status))
-        status = PyConfig_SetString(&config, &config.program_name, L"azready");
+        status = PyConfig_SetBytesString(&config, &config.program_name, arguments[0]);  /* sys.executable, from which the file installs itself where there is no /proc */
     return PyStatus_Exception(status) ? status : Py_InitializeFromConfig(&config);
 }
 

@@ -97,6 +97,16 @@ def test_reports_ready_from_an_empty_read_only_root(root: pathlib.Path, platform
 
 
 @needs_root_of_its_own
+def test_installs_itself_without_proc(built: Built, root: pathlib.Path) -> None:
+    manager = root / "image/usr/lib/systemd/systemd"
+    manager.parent.mkdir(parents=True)
+    manager.write_bytes(built.file.read_bytes()[:64])
+    result = emptyroot.run(root, ["install", "--root", "/image"], writable=True)
+    assert result.returncode == 0, result.stderr
+    assert (root / "image/usr/local/bin/azready").read_bytes() == built.file.read_bytes()
+
+
+@needs_root_of_its_own
 @pytest.mark.parametrize(("user", "report"), [("true", "ProvisioningFailed"), ("false", "Ready")])
 def test_a_first_boot_on_a_read_only_root_fails_only_for_the_user(root: pathlib.Path, platform: Simulator, user: str, report: str) -> None:
     (root / "etc").mkdir()
