@@ -20,15 +20,16 @@ FREEZERS: dict[str, Callable[[CPython, str, pathlib.Path], None]] = {"pyinstalle
 
 def main(arguments: list[str] | None = None) -> int:
     """Build and verify; returns the exit code."""
-    machines = toolchain.machines()
     parser = argparse.ArgumentParser(prog="scripts/build", description="Make the static file from agent/ and verify it.")
-    parser.add_argument("--arch", choices=[*machines, "all"], default=toolchain.native(), help="machine to build for; all: Azure's (default: %(default)s)")
+    parser.add_argument(
+        "--arch", choices=[*toolchain.machines(), "all"], default=toolchain.native(), help="machine to build for; all: Azure's (default: %(default)s)"
+    )
     parser.add_argument("--freezer", choices=[*FREEZERS, "all"], default=toolchain.DEFAULT_FREEZER, help="what makes the file (default: %(default)s)")
     parser.add_argument("--force", action="store_true", help="assemble the file anew even if nothing changed")
     parser.add_argument("--report", action="store_true", help="say where the bytes of the file come from")
     parser.add_argument("--no-figures", action="store_true", help="of several files, do not measure what each costs")
     options = parser.parse_args(arguments)
-    chosen = [name for name in machines if name == options.arch or (options.arch == "all" and machines[name].get("azure"))]
+    chosen = toolchain.chosen(options.arch)
     freezers = [name for name in FREEZERS if options.freezer in (name, "all")]
     try:
         for machine, freezer in itertools.product(chosen, freezers):

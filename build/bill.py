@@ -8,6 +8,7 @@ import json
 import pathlib
 import re
 import uuid
+from typing import Any
 
 import ziglang
 from cyclonedx.factory.license import LicenseFactory
@@ -160,9 +161,8 @@ def tools(freezer: str) -> list[Component]:
     ]
 
 
-def _bundled(package: dict[str, object], licence: str, text: pathlib.Path) -> Part:
+def _bundled(facts: dict[str, Any], licence: str, text: pathlib.Path) -> Part:
     """A part as CPython's own bill of materials describes it."""
-    facts = json.loads(json.dumps(package))
     references = {reference["referenceType"]: reference["referenceLocator"] for reference in facts["externalRefs"]}
     sha256 = next(checksum["checksumValue"] for checksum in facts["checksums"] if checksum["algorithm"] == "SHA256")
     return Part(facts["name"], facts["versionInfo"], licence, text, url=facts["downloadLocation"], sha256=sha256, cpe=references.get("cpe23Type", ""))

@@ -1,7 +1,6 @@
 """What packages ship besides the file, made from the same tables as the command line and from dist-config/azready.toml: man pages and completions."""
 
 import re
-import tomllib
 
 from agent import __version__, cli
 from build import toolchain
@@ -75,7 +74,6 @@ def settings_page() -> str:
             keys += _paragraph(table + setting.strip(), (comment or behind).strip() or "as above")
         else:
             comment = ""
-    _ = tomllib.loads(text)
     return _page(
         "azready.toml",
         5,

@@ -17,6 +17,11 @@ def machines() -> dict[str, dict[str, Any]]:
     return dict(pins()["machines"])
 
 
+def chosen(arch: str) -> list[str]:
+    """The machines that --arch names: one of them, or Azure's for "all"."""
+    return [name for name, facts in machines().items() if name == arch or (arch == "all" and facts.get("azure"))]
+
+
 def native() -> str:
     """The machine this runs on; x86_64 if no file can be built for it."""
     return platform.machine() if platform.machine() in machines() else "x86_64"

@@ -23,12 +23,11 @@ _GOARCH = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64"}
 
 def main() -> int:
     """Build what is missing and package it; returns the exit code."""
-    machines = toolchain.machines()
     parser = argparse.ArgumentParser(prog="scripts/package", description="Make packages of the static file.")
-    parser.add_argument("--arch", choices=[*machines, "all"], default="all", help="machine to package for; all: Azure's (default: %(default)s)")
+    parser.add_argument("--arch", choices=[*toolchain.machines(), "all"], default="all", help="machine to package for; all: Azure's (default: %(default)s)")
     options = parser.parse_args()
     try:
-        for machine in [name for name in machines if name == options.arch or (options.arch == "all" and machines[name].get("azure"))]:
+        for machine in toolchain.chosen(options.arch):
             for package in make(machine, build.build(machine), toolchain.TOP / "dist" / "packages"):
                 console.print(f"[green]ready:[/green] {package.relative_to(toolchain.TOP)}, {package.stat().st_size / 1e6:.2f} MB")
     except BuildError as error:
