@@ -12,6 +12,7 @@ from agent.azure import identity, network
 from agent.azure.wireserver import Wireserver
 from agent.errors import AzreadyError, GuestError
 from agent.guest import programs
+from agent.init import rivals
 from agent.osprofile import OSProfile
 
 TYPE_CHECKING = False
@@ -60,6 +61,7 @@ def check(job: "provision.Job") -> Findings:
     findings = Findings()
     _privilege(job, findings)
     _platform(job, findings)
+    rival = _rival(job, findings)
     _network(findings)
     metadata = _metadata(job, findings)
     _goal_state(job, findings)
@@ -68,8 +70,8 @@ def check(job: "provision.Job") -> Findings:
     _unit(job, findings)
     found = [name for name in TOOLS if programs.find(job.root, name)]
     findings.add(GOOD, "tools", f"found {', '.join(found) or 'none'}; what is missing is done without")
-    if done:
-        findings.would = ["do nothing: this VM has been provisioned"]
+    if done or rival:
+        findings.would = [f"do nothing: {f'{rival} is enabled' if rival else 'this VM has been provisioned'}"]
         return findings
     try:
         findings.would, problems = plan.plan(job.root, job.config, OSProfile(metadata, medium))
@@ -97,6 +99,14 @@ def _platform(job: "provision.Job", findings: Findings) -> None:
         findings.add(GOOD, "VM id", f"{job.vm_id}, in the other byte order {identity.swapped(job.vm_id)}")
     else:
         findings.add(HINT, "VM id", "not in DMI (or only root may read it); the instance metadata has it, too")
+
+
+def _rival(job: "provision.Job", findings: Findings) -> str:
+    name, link = rivals.enabled(job.root)
+    if name:
+        then = "azready steps back for it" if job.config.step_back else "azready provisions all the same, as the configuration says"
+        findings.add(HINT, "other agents", f"{name} is enabled: {link}; {then}")
+    return name if job.config.step_back else ""
 
 
 def _network(findings: Findings) -> None:

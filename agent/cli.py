@@ -33,7 +33,8 @@ OPTIONS = {
     "--user": ("NAME", "remove this user, too, with home and mail"),
     "--yes": ("", "do not ask"),
     "--verbose": ("", "say every attempt with its code and time"),
-    "--init": ("NAME", "systemd, openrc, sysvinit, runit, dinit, finit or busybox (unit: systemd; install: what the image has)"),
+    "--init": ("NAME", "systemd, openrc, sysvinit, runit, s6, s6-rc, dinit, finit, busybox; dracut, initramfs-tools (unit: systemd; install: found out)"),
+    "--file": ("FILE", "put FILE into the image instead of this very file: one for another processor"),
     "--exec": ("PATH", f"where the file is, or goes ({DEFAULT_EXECUTABLE})"),
 }
 _TALKS = ("--wireserver", "--deadline", "--verbose")
@@ -45,7 +46,7 @@ COMMANDS = {
     "report provisioning": ("", "report that provisioning is under way", _TALKS),
     "report failed": ("REASON", "report that provisioning failed, and why", _TALKS),
     "unit": ("", "print the unit or init script", ("--init", "--exec")),
-    "install": ("", "put this file and its unit into an image", ("--root", "--init", "--exec", "--dry-run")),
+    "install": ("", "put this file and its unit into an image", ("--root", "--init", "--exec", "--file", "--dry-run")),
     "uninstall": ("", "take them out again", ("--root", "--exec", "--dry-run")),
     "generalize": ("", "make this machine an image again, for capture", ("--root", "--config", "--user", "--dry-run", "--yes")),
 }
@@ -219,7 +220,8 @@ def _unit(options: dict[str, str], _: "Log") -> int:
 def _install(options: dict[str, str], log: "Log") -> int:
     from agent import image
 
-    image.install(_root(options, changes=True), _executable(options), log, dry_run="--dry-run" in options, system=_init_system(options))
+    system, file = _init_system(options), options.get("--file", "")
+    image.install(_root(options, changes=True), _executable(options), log, dry_run="--dry-run" in options, system=system, file=file)
     return EXIT_DONE
 
 

@@ -25,6 +25,7 @@ _DEFAULTS: "dict[str, object]" = {
     "state_directory": "/var/lib/azready",
     "fatal": ["user", "ssh_keys", "password"],
     "run_custom_data": False,
+    "step_back": True,
     "user.groups": ["adm", "sudo", "wheel"],
     "user.shell": "",
     "user.sudo": "auto",
@@ -40,8 +41,9 @@ class Config:
     """The settings of a run.
 
     `deadline` seconds for all of it; `wireserver`, `imds` URLs; `state_directory` absolute path; `steps` name -> whether it is done; `fatal` the steps
-    whose failure is the run's; `run_custom_data`; `groups`, `shell` ("" for the image's own), `sudo` (one of SUDO) for the user; `edit_sshd_config`;
-    `devices` paths of media ([] to look for them) and `media_wait`, seconds that an expected one may take to appear.
+    whose failure is the run's; `run_custom_data`; `step_back` for another agent that is enabled; `groups`, `shell` ("" for the image's own), `sudo`
+    (one of SUDO) for the user; `edit_sshd_config`; `devices` paths of media ([] to look for them) and `media_wait`, seconds that an expected one may
+    take to appear.
     """
 
     __slots__ = (
@@ -55,6 +57,7 @@ class Config:
         "run_custom_data",
         "shell",
         "state_directory",
+        "step_back",
         "steps",
         "sudo",
         "wireserver",
@@ -70,6 +73,7 @@ class Config:
         self.steps = {step: bool(values[f"steps.{step}"]) for step in STEPS}
         self.fatal = _texts(values["fatal"])
         self.run_custom_data = bool(values["run_custom_data"])
+        self.step_back = bool(values["step_back"])
         self.groups = _texts(values["user.groups"])
         self.shell = str(values["user.shell"])
         self.sudo = str(values["user.sudo"])

@@ -5,8 +5,10 @@ import sys
 from stat import S_ISDIR, S_ISREG
 
 from agent import init
+from agent.config import DEFAULT_PATH
 from agent.errors import GuestError, UsageError, reason
 from agent.guest import accountfiles, accounts, files, hostname, sshd, sudo
+from agent.init import rivals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,14 +20,20 @@ if TYPE_CHECKING:
 _TYPICAL = ("/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/bin/sh", "/usr/bin/env", "/bin/busybox", "/usr/bin/bash")
 _MACHINES = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv", 258: "loongarch"}  # elf(5)
 _MAX_OWN = 64 * 1024 * 1024  # bytes of the static file
+# What some systems need after it, which only their own tools in the image can do.
+_THEN = {
+    "s6-rc": "to do, in the image: s6-db-reload, which compiles the services",
+    "dracut": "to do, in the image: dracut --force, which makes the initramfs anew",
+    "initramfs-tools": "to do, in the image: update-initramfs -u, which makes the initramfs anew",
+}
 
 
-def install(root: str, executable: str, log: "Log", *, dry_run: bool, system: str = "") -> None:
-    """Put the running file at `executable` (path inside the root), the unit for the init system `system` (found out if ""), and the links that enable it.
+def install(root: str, executable: str, log: "Log", *, dry_run: bool, system: str = "", file: str = "") -> None:
+    """Put the running file, or `file`, at `executable` (path inside the root), the unit for the init system `system` (found out if ""), and what enables it.
 
     Raises GuestError, UsageError.
     """
-    content = _own_file()
+    content = _given_file(file) if file else _own_file()
     why = "as asked for"
     if not system:
         system, why = init.detect(root)
@@ -34,6 +42,9 @@ def install(root: str, executable: str, log: "Log", *, dry_run: bool, system: st
     used = init.load(system)
     _check_machine(root, content)
     log.info(f"init system: {system} ({why})")
+    rival, link = rivals.enabled(root)
+    if rival:
+        log.warning(f"{rival} is enabled in this image ({link}): azready steps back for it, unless {DEFAULT_PATH} has step_back = false")
     if dry_run:
         log.info(f"would put {executable}, its {system} unit, and the link that enables it")
         return
@@ -46,6 +57,8 @@ def install(root: str, executable: str, log: "Log", *, dry_run: bool, system: st
     changed = used.install(root, executable)
     log.info(used.place(root) + ("" if changed else " is there already"))
     log.info(f"azready {'is enabled: it runs at the next boot' if used.enable(root) else 'was enabled already'}")
+    if system in _THEN:
+        log.info(_THEN[system])
 
 
 def uninstall(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
@@ -78,8 +91,8 @@ class Generalization:
         self.actions += self._host_name()
         if user:
             self.actions += self._user(user)
-        if system := next(iter(init.installed(root)), ""):
-            self.actions.append(("enable azready for the next boot", lambda: init.load(system).enable(root)))
+        for name in init.installed(root):
+            self.actions.append((f"enable azready for the next boot ({name})", self._enabler(name)))
 
     def _removed(self, state_directory: str) -> "Iterator[str]":
         for pattern in (f"{state_directory}/*", *_REMOVED):
@@ -138,15 +151,11 @@ class Generalization:
                 yield f"remove {path}", self._remover(path)
         yield f"remove the user {user} (uid {account.uid})", lambda: accounts.remove(self._root, user)
 
-    def _remover(self, path: str) -> "Callable[[], object]":
-        def remove() -> None:
-            place = files.itself(self._root, path)
-            try:
-                files.remove_tree(place)
-            except OSError as error:
-                raise GuestError(f"cannot remove {place}: {reason(error)}") from None
+    def _enabler(self, name: str) -> "Callable[[], object]":
+        return lambda: init.load(name).enable(self._root)
 
-        return remove
+    def _remover(self, path: str) -> "Callable[[], object]":
+        return lambda: files.discard_tree(self._root, path)
 
     def _emptier(self, path: str) -> "Callable[[], object]":
         def empty() -> None:
@@ -242,6 +251,16 @@ def _own_file() -> bytes:
     raise GuestError(f"cannot read the running file, neither as /proc/self/exe nor as {sys.executable}")
 
 
+def _given_file(path: str) -> bytes:
+    """The bytes of a static file for another machine. Raises UsageError, GuestError."""
+    content = files.read_at(path, _MAX_OWN)
+    if content is None:
+        raise UsageError(f"--file {path!r} cannot be used: no such file")
+    if not _machine(content):
+        raise UsageError(f"--file {path!r} cannot be used: it is no program; name a file such as azready-linux-aarch64")
+    return content
+
+
 def _check_machine(root: str, content: bytes) -> None:
     """Refuse an image whose programs are for another processor. Raises GuestError."""
     own = _machine(content)
@@ -252,7 +271,8 @@ def _check_machine(root: str, content: bytes) -> None:
             continue
         if found and found != own:
             raise GuestError(
-                f"this file is for {_MACHINES.get(own, own)}, the image below {root} for {_MACHINES.get(found, found)} ({path}): use the file for that"
+                f"the file is for {_MACHINES.get(own, own)}, the image below {root} for {_MACHINES.get(found, found)} ({path}): "
+                "name the file for that with --file"
             )
         if found:
             return

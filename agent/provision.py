@@ -12,6 +12,7 @@ from agent import __version__, init, osprofile
 from agent.azure import identity
 from agent.azure.retry import Deadline
 from agent.azure.wireserver import Wireserver
+from agent.config import DEFAULT_PATH
 from agent.errors import AzreadyError, GaveUp, GuestError, PrivilegeError, Refused
 from agent.guest import files, hostname, state
 from agent.osprofile import OSProfile
@@ -141,6 +142,8 @@ def is_wanted(job: Job) -> bool:
         raise PrivilegeError("provision changes this machine and needs root: run it as root, or name another tree with --root DIR")
     if not job.force and not _on_azure(job):
         return False
+    if _steps_back(job):
+        return False
     job.vm_id = identity.vm_id(job.root)
     return not _already_done(job)
 
@@ -150,6 +153,21 @@ def _on_azure(job: Job) -> bool:
     if not on_azure:
         job.log.info(f"this is not a VM on Azure ({why}): nothing was done; --force provisions all the same")
     return on_azure
+
+
+def _steps_back(job: Job) -> bool:
+    if not job.config.step_back:
+        return False
+    from agent.init import rivals
+
+    try:
+        name, link = rivals.enabled(job.root)
+    except GuestError as error:
+        job.log.warning(f"{error}; going on as if no other agent were enabled")
+        return False
+    if name:
+        job.log.info(f"{name} is enabled ({link}): nothing was done, that is its work now; step_back = false in {DEFAULT_PATH} provisions all the same")
+    return bool(name)
 
 
 def fetch_metadata(job: Job) -> "InstanceMetadata | None":
@@ -356,12 +374,15 @@ def _mark(job: Job) -> None:
 
 
 def _disable_unit(job: Job) -> None:
-    def disable() -> None:
+    if job.dry_run:
+        return
+    try:
         for place in init.disable(job.root):
             job.log.info(f"disabled the unit: removed {place}")
-
-    if not job.dry_run:
-        _or_warn(job, disable)
+    except GuestError as error:
+        job.log.warning(str(error))
+        # The way of an image whose /etc is read-only: the unit has a condition.
+        _or_warn(job, lambda: job.log.info(f"{state.mark_disabled(job.root, job.config.state_directory)} keeps the unit from running again"))
 
 
 def _or_warn(job: Job, step: "Callable[[], object]") -> None:

@@ -109,3 +109,11 @@ def azready(request: pytest.FixtureRequest) -> Run:
         return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=TOP, env={"PATH": os.environ["PATH"], **(env or {})})
 
     return run
+
+
+def shellcheck(script: pathlib.Path, *options: str) -> None:
+    """Fail if shellcheck finds anything in a script; skipped where it is not installed."""
+    if shutil.which("shellcheck") is None:
+        pytest.skip("shellcheck is not installed (scripts/test installs it where it can)")
+    result = subprocess.run(["shellcheck", "--external-sources", "--severity=style", *options, script], capture_output=True, text=True, cwd=TOP)
+    assert result.returncode == 0, result.stdout

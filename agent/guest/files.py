@@ -128,6 +128,29 @@ def discard(root: str, path: str) -> bool:
     return True
 
 
+def discard_tree(root: str, path: str) -> bool:
+    """Remove a file, a link, or a folder with all that is in it; False if there was nothing. Raises GuestError."""
+    place = itself(root, path)
+    try:
+        return remove_tree(place)
+    except OSError as error:
+        raise _failed("remove", place, error) from None
+
+
+def link(root: str, path: str, target: str) -> bool:
+    """Make a symbolic link to `target`, and the folders on the way; False if there was one, whatever its target. Raises GuestError."""
+    if is_link(root, path):
+        return False
+    make_directories(root, path.rpartition("/")[0])
+    place = itself(root, path)
+    try:
+        posix.symlink(target, place)
+        sync_directory(place.rpartition("/")[0])
+    except OSError as error:
+        raise _failed("make the link", place, error) from None
+    return True
+
+
 def names(root: str, path: str) -> list[str]:
     """What is in a directory, sorted; nothing if there is no such directory. Raises GuestError."""
     place = resolve(root, path)

@@ -19,6 +19,14 @@ def mark_provisioned(root: str, directory: str, vm_id: str, note: str) -> None:
     files.settle(root, (directory,))
 
 
+def mark_disabled(root: str, directory: str) -> str:
+    """Make the file on whose absence the unit depends; returns its path. Raises GuestError."""
+    path = f"{directory}/disabled"
+    files.replace(root, path, f"{timestamp()} the links of the unit could not be removed\n".encode())
+    files.settle(root, (directory,))
+    return path
+
+
 def timestamp() -> str:
     """Now, UTC, in ISO 8601."""
     return strftime("%Y-%m-%dT%H:%M:%SZ", gmtime())

@@ -34,14 +34,16 @@ if TYPE_CHECKING:
             """Remove these links; returns those that were there."""
 
 
-NAMES = ("systemd", "openrc", "sysvinit", "runit", "dinit", "finit", "busybox")
+NAMES = ("systemd", "openrc", "sysvinit", "runit", "s6", "s6-rc", "dinit", "finit", "busybox", "dracut", "initramfs-tools")
+INITRAMFS = ("dracut", "initramfs-tools")  # makers of it, never detected: who wants them names them
 # What /sbin/init is a link to, where it is one.
-_BY_LINK = (("systemd", "systemd"), ("openrc-init", "openrc"), ("runit", "runit"), ("dinit", "dinit"), ("finit", "finit"))
+_BY_LINK = (("systemd", "systemd"), ("openrc-init", "openrc"), ("runit", "runit"), ("dinit", "dinit"), ("finit", "finit"), ("s6", "s6"))
 # Otherwise what is there besides it, in this order: OpenRC runs under the init of sysvinit or busybox, and Debian's sysvinit keeps an rcS for itself.
 _BY_FILE = (
     ("/sbin/openrc-run", "openrc"),
     ("/usr/sbin/openrc-run", "openrc"),
     ("/etc/runit/2", "runit"),
+    ("/etc/s6/sv", "s6-rc"),
     ("/etc/dinit.d/boot", "dinit"),
     ("/etc/finit.conf", "finit"),
     ("/etc/init.d/rc", "sysvinit"),
@@ -53,6 +55,10 @@ def load(name: str) -> "InitSystem":
     """The init system of that name, one of NAMES."""
     if name == "systemd":
         return systemd
+    if name in INITRAMFS:
+        from agent.init import initramfs
+
+        return initramfs.SYSTEMS[name]
     from agent.init.others import SYSTEMS
 
     return SYSTEMS[name]
@@ -63,6 +69,8 @@ def detect(root: str) -> "tuple[str, str]":
     target = _target(root)
     for part, name in _BY_LINK:
         if part in target:
+            if name == "s6" and files.is_directory(root, "/etc/s6/sv"):
+                return "s6-rc", f"/sbin/init is a link to {target}, and services are in /etc/s6/sv"
             return name, f"/sbin/init is a link to {target}"
     if not target and systemd.is_used(root) and not files.exists(root, "/sbin/init"):
         return "systemd", "systemd is there, and no other /sbin/init"
@@ -82,20 +90,13 @@ def _target(root: str) -> str:
 
 
 def enabled(root: str) -> "list[str]":
-    """Every link that makes a boot start azready, whatever the init system. Raises GuestError."""
-    links = systemd.enabled(root)
-    if not links:
-        links = [link for name in NAMES[1:] for link in load(name).enabled(root)]
-    return links
+    """Every link or file that makes a boot start azready, whatever the init system. Raises GuestError."""
+    return list(dict.fromkeys(link for name in NAMES for link in load(name).enabled(root)))
 
 
 def disable(root: str) -> "list[str]":
-    """Take azready out of the boot; returns the links that were removed. Raises GuestError."""
-    removed = systemd.disable(root)
-    # systemd comes first and alone, because it is what most images have, and the others cost an import.
-    if not removed:
-        removed = [link for name in NAMES[1:] for link in load(name).disable(root)]
-    return removed
+    """Take azready out of the boot, whatever starts it; returns the links and files that were removed. Raises GuestError."""
+    return [link for name in NAMES for link in load(name).disable(root)]
 
 
 def installed(root: str) -> "list[str]":

@@ -4,9 +4,6 @@ removing that link, offline as on the running system; none of their tools is nee
 Where services start one after the other, azready comes behind the network, which it would wait for otherwise, and before sshd.
 """
 
-import posix
-
-from agent.errors import GuestError, reason
 from agent.guest import files
 
 TYPE_CHECKING = False
@@ -31,7 +28,7 @@ start() {{
     eend $?
 }}
 """
-# Linux Standard Base Core, chapter 22.3: comment conventions for init scripts.
+# Linux Standard Base Core, chapter 22.3: comment conventions for init scripts. Under systemd, Debian's functions hand `start` over to the unit.
 _SYSVINIT = """\
 #!/bin/sh
 ### BEGIN INIT INFO
@@ -43,7 +40,11 @@ _SYSVINIT = """\
 # Default-Start:     2 3 4 5
 # Default-Stop:
 # Short-Description: Make this machine ready for Azure
+# Description:       Sets host name, user and keys as the platform says, reports Ready, and takes itself out of the boot.
 ### END INIT INFO
+
+# shellcheck disable=SC1091
+[ ! -r /lib/lsb/init-functions ] || . /lib/lsb/init-functions
 
 case "$1" in
     start) exec {executable} provision ;;
@@ -61,13 +62,27 @@ _RUNIT = """\
 sv once .
 exec {executable} provision 2>&1
 """
-# dinit-service(5)
+# s6-svc(8): -O is what `once` is to runit.
+_S6 = """\
+#!/bin/sh
+s6-svc -O .
+exec {executable} provision 2>&1
+"""
+# s6-rc-compile: `up` of a oneshot is a command line for execlineb(1). Where the folders are, and the name of the dependency, is Artix Linux.
+_S6_RC = """\
+# Make this machine ready for Azure
+{executable} provision
+"""
+# dinit-service(5). Without start-timeout it would be killed after a minute. What stands in a folder of waits-for.d need not exist, so that each can name
+# what has the local file systems: dinit's own examples, Artix, Chimera.
 _DINIT = """\
 # Make this machine ready for Azure
 type = scripted
 command = {executable} provision
 restart = false
+start-timeout = 0
 logfile = /var/log/azready.log
+waits-for.d = azready.d
 """
 # finit.conf(5)
 _FINIT = """\
@@ -84,20 +99,39 @@ esac
 
 
 class Scripts:
-    """One init system: `path` and `mode` of its script, the text of it, and the links that start it (path -> target)."""
+    """One init system: `path` and `mode` of its script, the text of it, and what makes a boot start it: links (path -> target) or files (path -> content)."""
 
-    def __init__(self, name: str, path: str, text: str, links: "Mapping[str, str]", *, mode: int = 0o755, one_of: "Sequence[str]" = ()) -> None:
-        """`one_of` says that only the first of these folders that is there gets its link."""
+    def __init__(
+        self,
+        name: str,
+        path: str,
+        text: str,
+        links: "Mapping[str, str]",
+        *,
+        mode: int = 0o755,
+        one_of: "Sequence[str]" = (),
+        files: "Mapping[str, str] | None" = None,
+        beside: "Mapping[str, str] | None" = None,
+    ) -> None:
+        """`one_of`: only the first of these folders that is there gets its link. `files`: instead of links. `beside`: further files of the script."""
         self.name = name
         self.path = path
         self._text = text
         self._links = links
         self._mode = mode
         self._one_of = one_of
+        self._files = files or {}
+        self._beside = beside or {}
 
     def unit(self, executable: str) -> str:
-        """The text of the script that runs `executable` (an absolute path inside the image)."""
-        return self._text.format(executable=executable)
+        """The text that runs `executable` (an absolute path inside the image); of several files, each behind a line with its path."""
+        parts = self._parts(executable)
+        if len(parts) == 1:
+            return parts[self.path]
+        return "".join(f"# {path}{'' if text else ' (empty)'}\n{text}" for path, text in parts.items())
+
+    def _parts(self, executable: str) -> "dict[str, str]":
+        return {path: text.format(executable=executable) for path, text in ({self.path: self._text} | dict(self._beside)).items()}
 
     def place(self, root: str) -> str:
         """The path of the script if it is there, and of this kind, else "". Raises GuestError."""
@@ -106,44 +140,48 @@ class Scripts:
 
     def install(self, root: str, executable: str) -> bool:
         """Put the script in place; False if it was there as it is. Raises GuestError."""
-        text = self.unit(executable).encode()
-        if files.read(root, self.path) == text:
-            return False
-        files.replace(root, self.path, text, self._mode)
-        return True
+        changed = False
+        for path, text in self._parts(executable).items():
+            if files.read(root, path) != text.encode():
+                files.replace(root, path, text.encode(), self._mode)
+                changed = True
+        return changed
 
     def uninstall(self, root: str) -> bool:
-        """Remove the script; False if there was none. Raises GuestError."""
-        return files.discard(root, self.path)
+        """Remove the script, and folders that are its own; False if there was none. Raises GuestError."""
+        if not self.place(root):
+            return False
+        for place in dict.fromkeys(_own(path) for path in (self.path, *self._beside)):
+            files.discard_tree(root, place)
+        return True
 
-    def links(self, root: str) -> "list[str]":
+    def _wanted(self, root: str) -> "list[str]":
         """The links that start the script in this image. Raises GuestError."""
         chosen = next((folder for folder in self._one_of if files.is_directory(root, folder)), "")
         return [link for link in self._links if not chosen or link.startswith(f"{chosen}/")]
 
     def enable(self, root: str) -> bool:
-        """Make the links; False if they were there. Raises GuestError."""
-        made = False
-        for link in self.links(root):
-            if files.is_link(root, link):
-                continue
-            files.make_directories(root, link.rpartition("/")[0])
-            place = files.itself(root, link)
-            try:
-                posix.symlink(self._links[link], place)
-                files.sync_directory(place.rpartition("/")[0])
-            except OSError as error:
-                raise GuestError(f"cannot enable azready at {place}: {reason(error)}") from None
-            made = True
-        return made
+        """Make the links, or files; False if they were there. Raises GuestError."""
+        made = [link for link in self._wanted(root) if files.link(root, link, self._links[link])]
+        for path, content in self._files.items():
+            if not files.exists(root, path):
+                files.replace(root, path, content.encode())
+                made.append(path)
+        return bool(made)
 
     def enabled(self, root: str) -> "list[str]":
-        """The links that are there. Raises GuestError."""
-        return [link for link in self._links if files.is_link(root, link)]
+        """The links, or files, that are there. Raises GuestError."""
+        return [link for link in self._links if files.is_link(root, link)] + [path for path in self._files if files.exists(root, path)]
 
     def disable(self, root: str) -> "list[str]":
-        """Remove the links; returns those that were there. Raises GuestError."""
-        return [link for link in self.enabled(root) if files.discard(root, link)]
+        """Remove them; returns those that were there. Raises GuestError."""
+        return [path for path in self.enabled(root) if files.discard(root, path)]
+
+
+def _own(path: str) -> str:
+    """The topmost folder on the way to a file of ours that is ours as a whole, else the file itself."""
+    parts = path.split("/")
+    return "/".join(parts[: next(count for count, part in enumerate(parts, 1) if "azready" in part)])
 
 
 class Insserv(Scripts):
@@ -197,19 +235,40 @@ def without_azready(order: str) -> str:
 
 
 _SERVICE_FOLDERS = ("/etc/runit/runsvdir/default", "/etc/service", "/var/service")
+_SCAN_FOLDERS = ("/etc/s6/service", "/service", "/etc/service", "/var/service")
+_FINIT_FOLDERS = ("/etc/finit.d/enabled", "/etc/finit.d")
+_LOCAL_FILES = ("filesystems", "late-filesystems", "local.target", "mount-filesystems")
 SYSTEMS = {
     system.name: system
     for system in (
         Scripts("openrc", "/etc/init.d/azready", _OPENRC, {"/etc/runlevels/default/azready": "/etc/init.d/azready"}),
         Insserv("sysvinit", "/etc/init.d/azready", _SYSVINIT, {f"/etc/rc{level}.d/S01azready": "../init.d/azready" for level in "2345"}),
         Scripts("runit", "/etc/sv/azready/run", _RUNIT, {f"{folder}/azready": "/etc/sv/azready" for folder in _SERVICE_FOLDERS}, one_of=_SERVICE_FOLDERS),
-        Scripts("dinit", "/etc/dinit.d/azready", _DINIT, {"/etc/dinit.d/boot.d/azready": "../azready"}, mode=0o644),
+        Scripts("s6", "/etc/sv/azready/run", _S6, {f"{folder}/azready": "/etc/sv/azready" for folder in _SCAN_FOLDERS}, one_of=_SCAN_FOLDERS),
+        Scripts(
+            "s6-rc",
+            "/etc/s6/sv/azready/up",
+            _S6_RC,
+            {},
+            mode=0o644,
+            files={"/etc/s6/adminsv/default/contents.d/azready": ""},
+            beside={"/etc/s6/sv/azready/type": "oneshot\n", "/etc/s6/sv/azready/dependencies.d/mount-filesystems": ""},
+        ),
+        Scripts(
+            "dinit",
+            "/etc/dinit.d/azready",
+            _DINIT,
+            {"/etc/dinit.d/boot.d/azready": "../azready"},
+            mode=0o644,
+            beside={f"/etc/dinit.d/azready.d/{name}": "" for name in _LOCAL_FILES},
+        ),
         Scripts(
             "finit",
             "/etc/finit.d/available/azready.conf",
             _FINIT,
-            {"/etc/finit.d/enabled/azready.conf": "../available/azready.conf"},
+            {f"{folder}/azready.conf": "/etc/finit.d/available/azready.conf" for folder in _FINIT_FOLDERS},
             mode=0o644,
+            one_of=_FINIT_FOLDERS,
         ),
         Scripts("busybox", "/etc/init.d/azready", _BUSYBOX, {"/etc/init.d/S41azready": "azready"}),
     )

@@ -15,17 +15,21 @@ UNIT = f"{PATH}/{NAME}"
 WANTS = f"{PATH}/multi-user.target.wants"
 _PLACES = (UNIT, f"/usr/lib/systemd/system/{NAME}", f"/lib/systemd/system/{NAME}")  # ours, and those of packages
 
+DISABLED = "/var/lib/azready/disabled"
 _MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 
-# The order: not after network-online.target, because the agent waits for the way to the wireserver itself, and better; before all that lets people in.
-# The sandbox: as tight as the work allows. /etc, /var/lib and the homes are what a first boot writes; mount is for media that only the kernel can read, and
-# what is forbidden fails with EPERM, so that a helper program does without instead of dying. A customData script is run outside of it, by systemd-run.
-# IPAddressAllow names the two addresses of the platform; a unit with another --wireserver needs them changed.
 _UNIT = """\
 [Unit]
 Description=Make this machine ready for Azure
+Documentation=man:azready(8)
+# Not after network-online.target: azready waits for the way to the platform itself, and does not wait for other networks.
 After=local-fs.target systemd-remount-fs.service
-Before=systemd-user-sessions.service ssh.service sshd.service
+# Before all that lets people in: gettys and the users of an sshd that a socket starts come after systemd-user-sessions.service, the rest are
+# names that distributions give to sshd. systemd-hostnamed.service is not here: it sees the new name by itself, and network managers that ask
+# it for the name would have to wait for azready, which waits for the network.
+Before=systemd-user-sessions.service ssh.service sshd.service sshd-keygen.target dropbear.service
+# Where /etc is read-only, the link to this unit stays; azready makes this file instead when the work is done.
+ConditionPathExists=!{disabled}
 
 [Service]
 Type=oneshot
@@ -33,10 +37,25 @@ ExecStart={executable} provision
 RemainAfterExit=yes
 TimeoutStartSec=25min
 StandardOutput=journal+console
+
+# As tight as the work allows. What is forbidden fails with EPERM, so that a helper program does without instead of dying. A customData script
+# is run outside of this, by systemd-run. What stays open, and why:
+# CAP_SYS_ADMIN, sethostname, @mount: the host name, and media that only the kernel can read. Hence no ProtectHostname= either.
+# CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, /etc, /var/lib, /home: accounts, homes, keys. Hence no User=, PrivateUsers= and ProtectHome=.
 CapabilityBoundingSet=CAP_SYS_ADMIN CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER
-NoNewPrivileges=yes
+ProtectSystem=strict
+ReadWritePaths=-/etc -/var/lib -/home
+SystemCallFilter=@system-service @mount sethostname
+SystemCallErrorNumber=EPERM
+SystemCallArchitectures=native
+# The network, for the platform alone; another wireserver needs another address here. AF_UNIX: the journal, and what useradd asks.
+RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+IPAddressDeny=any
+IPAddressAllow=168.63.129.16 169.254.169.254
+# Devices: the provisioning CD, whose driver may appear late. Hence no PrivateDevices= and DevicePolicy=.
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
+NoNewPrivileges=yes
 PrivateMounts=yes
 PrivateTmp=yes
 ProtectClock=yes
@@ -45,17 +64,9 @@ ProtectKernelLogs=yes
 ProtectKernelModules=yes
 ProtectKernelTunables=yes
 ProtectProc=invisible
-ProtectSystem=strict
-ReadWritePaths=-/etc -/var/lib -/home
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
 RestrictNamespaces=yes
 RestrictRealtime=yes
 RestrictSUIDSGID=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service @mount sethostname
-SystemCallErrorNumber=EPERM
-IPAddressDeny=any
-IPAddressAllow=168.63.129.16 169.254.169.254
 
 [Install]
 WantedBy=multi-user.target
@@ -64,7 +75,7 @@ WantedBy=multi-user.target
 
 def unit(executable: str) -> str:
     """The text of the unit that runs `executable` (an absolute path inside the image)."""
-    return _UNIT.format(executable=executable)
+    return _UNIT.format(executable=executable, disabled=DISABLED)
 
 
 def is_used(root: str) -> bool:
@@ -93,33 +104,32 @@ def uninstall(root: str) -> bool:
 
 def enable(root: str) -> bool:
     """Make the link that starts the unit at boot, wherever that is, as `systemctl enable` does; False if it was there. Raises GuestError."""
-    files.make_directories(root, WANTS)
-    link = f"{files.resolve(root, WANTS)}/{NAME}"
     unit_path = place(root)
-    try:
-        if _is_link(link):
-            return False
-        posix.symlink(f"../{NAME}" if unit_path in (UNIT, "") else unit_path, link)
-        files.sync_directory(link.rpartition("/")[0])
-    except OSError as error:
-        raise GuestError(f"cannot enable {NAME} at {link}: {reason(error)}") from None
-    return True
+    allowed = files.discard(root, DISABLED)
+    return files.link(root, f"{WANTS}/{NAME}", f"../{NAME}" if unit_path in (UNIT, "") else unit_path) or allowed
 
 
 def enabled(root: str) -> list[str]:
     """Every link below /etc/systemd/system that starts the unit. Raises GuestError."""
-    base = files.resolve(root, PATH)
-    links = []
+    return links(root, PATH, NAME)
+
+
+def links(root: str, folder: str, unit_name: str) -> list[str]:
+    """Every link below `folder` that starts a unit, as places of this machine. Raises GuestError."""
+    base = files.resolve(root, folder)
+    places = [f"{base}/{directory}/{unit_name}" for directory in files.names(root, folder) if directory.endswith((".wants", ".requires"))]
     try:
-        for directory in sorted(posix.listdir(base)):
-            link = f"{base}/{directory}/{NAME}"
-            if directory.endswith((".wants", ".requires")) and _is_link(link):
-                links.append(link)
-    except FileNotFoundError:
-        pass
+        return [place for place in places if _is_link(place)]
     except OSError as error:
-        raise GuestError(f"cannot look for {NAME} below {base}: {reason(error)}") from None
-    return links
+        raise GuestError(f"cannot look for {unit_name} below {base}: {reason(error)}") from None
+
+
+def is_masked(root: str, unit_name: str) -> bool:
+    """Whether a unit is switched off by a link to /dev/null. Raises GuestError."""
+    try:
+        return posix.readlink(files.itself(root, f"{PATH}/{unit_name}")) == "/dev/null"
+    except OSError:
+        return False
 
 
 def disable(root: str) -> list[str]:

@@ -26,7 +26,14 @@ from scripts.simulator import media
 from scripts.simulator.scenario import VM
 
 _PACKAGES = "openssh-server,sudo,opendoas,passwd,login,busybox-static"
-_INIT_SYSTEMS = {"systemd": "systemd-sysv,dbus", "sysvinit": "sysvinit-core", "openrc": "sysvinit-core,openrc", "runit": "runit-init"}
+_INIT_SYSTEMS = {
+    "systemd": "systemd-sysv,dbus",
+    "sysvinit": "sysvinit-core",
+    "openrc": "sysvinit-core,openrc",
+    "runit": "runit-init",
+    "s6": "s6",
+    "finit": "finit-sysv",
+}
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
 _APPLETS = ("ADDGROUP", "ADDUSER", "ASH", "CAT", "CHPASSWD", "ECHO", "ID", "LS", "TEST")
 _OPTIONS = (

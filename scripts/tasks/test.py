@@ -19,6 +19,30 @@ CHECKS = (
 )
 
 
+# program -> package
+_TOOLS = {
+    "createrepo_c": "createrepo-c",
+    "dnf": "dnf",
+    "dpkg-scanpackages": "dpkg-dev",
+    "apt-ftparchive": "apt-utils",
+    "execlineb": "execline",
+    "fish": "fish",
+    "genisoimage": "genisoimage",
+    "groff": "groff-base",
+    "lintian": "lintian",
+    "mkudffs": "udftools",
+    "pacman": "pacman-package-manager",
+    "rpm": "rpm",
+    "rpmlint": "rpmlint",
+    "shellcheck": "shellcheck",
+    "strace": "strace",
+    "valgrind": "valgrind",
+    "xorriso": "xorriso",
+    "zsh": "zsh",
+    "zstd": "zstd",
+}
+
+
 def main() -> int:
     """Run everything; returns the exit code of the first thing that fails, or pytest's."""
     try:
@@ -49,9 +73,9 @@ def _machines() -> list[str]:
 def _want_tools() -> None:
     """Some tests watch system calls, count instructions, make images of optical media or look into packages; where the tools for that cannot be had, they
     say so and are skipped."""
-    if all(shutil.which(name) for name in ("strace", "genisoimage", "xorriso", "mkudffs", "valgrind", "rpm", "groff", "zstd")):
+    if all(shutil.which(program) for program in _TOOLS):
         return
-    wanted = "strace genisoimage xorriso udftools valgrind rpm groff-base zstd"
+    wanted = " ".join(dict.fromkeys(_TOOLS.values()))
     try:
         packages.install({"apt-get": wanted, "dnf": wanted})
     except BuildError as error:

@@ -15,22 +15,27 @@ from tests.conftest import FROZEN
 
 # Switches the machine off once a first boot is over, or could not be: it is started last, or beside the others.
 END = """\
+#!/bin/sh
 at=0
 while [ $at -lt 60 ] && ! ls /var/lib/azready/*.provisioned >/dev/null 2>&1; do at=$((at + 1)); sleep .25; done
 sleep 1
 sync
 exec busybox poweroff -f
 """
+# What starts it: (path, text, link, target).
+SHELL = "#!/bin/sh\nexec /sbin/end\n"
 PLACES = {
-    "sysvinit": ("etc/init.d/end", f"#!/bin/sh\n{END}", "etc/rc2.d/S99end", "../init.d/end"),
+    "sysvinit": ("etc/init.d/end", SHELL, "etc/rc2.d/S99end", "../init.d/end"),
     "openrc": (
         "etc/init.d/end",
-        f"#!/sbin/openrc-run\ndepend() {{\n    after azready\n}}\nstart() {{\n{END}}}\n",
+        "#!/sbin/openrc-run\ndepend() {\n    after azready\n}\nstart() {\n    /sbin/end\n}\n",
         "etc/runlevels/default/end",
         "/etc/init.d/end",
     ),
-    "busybox": ("etc/init.d/S98end", f"#!/bin/sh\n{END}", "etc/init.d/S99end", "S98end"),
-    "runit": ("etc/sv/end/run", f"#!/bin/sh\n{END}", "etc/runit/runsvdir/default/end", "/etc/sv/end"),
+    "busybox": ("etc/init.d/S98end", SHELL, "etc/init.d/S99end", "S98end"),
+    "runit": ("etc/sv/end/run", SHELL, "etc/runit/runsvdir/default/end", "/etc/sv/end"),
+    "s6": ("etc/sv/end/run", SHELL, "etc/s6/service/end", "/etc/sv/end"),
+    "finit": ("etc/finit.d/available/end.conf", "task [2345] name:end /sbin/end -- End\n", "etc/finit.d/end.conf", "/etc/finit.d/available/end.conf"),
 }
 
 
@@ -50,10 +55,14 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     (root / "dev").mkdir()
     if name == "busybox":
         make_busybox_the_init(root)
+    if name == "s6":
+        make_s6_the_init(root)
     said = subprocess.run([FROZEN, "install", "--root", root], check=True, capture_output=True, text=True).stderr
     script = root / said.splitlines()[2].rpartition("] ")[2].lstrip("/")
     # The kernels of test machines have no DMI; and what is said goes into a file.
     script.write_text(script.read_text().replace(" provision", " provision --force >>/var/lib/said 2>&1"))
+    (root / "sbin/end").write_text(END)
+    (root / "sbin/end").chmod(0o755)
     path, text, link, target = PLACES[name]
     (root / path).parent.mkdir(exist_ok=True)
     (root / path).write_text(text)
@@ -73,6 +82,15 @@ def make_busybox_the_init(root: pathlib.Path) -> None:
     starter = root / "etc/init.d/rcS"
     starter.write_text('#!/bin/sh\nfor script in /etc/init.d/S??*; do [ ! -f "$script" ] || "$script" start; done\n')
     starter.chmod(0o755)
+
+
+def make_s6_the_init(root: pathlib.Path) -> None:
+    """s6 alone, without s6-rc, which no package here brings: the supervisor is PID 1, and what is in its folder is started."""
+    (root / "etc/s6/service").mkdir(parents=True)
+    starter = root / "etc/s6/init"
+    starter.write_text("#!/bin/sh\nexec s6-svscan /etc/s6/service\n")
+    starter.chmod(0o755)
+    (root / "sbin/init").symlink_to("/etc/s6/init")
 
 
 def test_it_runs_once(image: tuple[str, pathlib.Path, str], tmp_path: pathlib.Path) -> None:

@@ -70,7 +70,7 @@ def test_an_image_for_another_processor_is_refused(image: pathlib.Path) -> None:
     (image / "usr/lib/systemd/systemd").write_bytes(ELF + (183).to_bytes(2, "little") + bytes(44))
     result = azready("install", "--root", str(image))
     assert result.returncode == 1
-    assert "this file is for x86_64, the image below" in result.stderr
+    assert "the file is for x86_64, the image below" in result.stderr
     assert "for aarch64 (/usr/lib/systemd/systemd)" in result.stderr
     assert listed(image) == ["usr/lib/systemd/systemd"]
 

@@ -7,10 +7,11 @@ import subprocess
 import pytest
 
 from agent import init
+from agent.init import rivals
 from agent.init.others import with_azready, without_azready
-from tests.conftest import words
+from tests.conftest import shellcheck, words
 
-OTHERS = init.NAMES[1:]
+SHELL = ["openrc", "sysvinit", "runit", "s6", "busybox", *init.INITRAMFS]
 
 
 def sketch(root: pathlib.Path, *paths: str, target: str = "") -> str:
@@ -35,6 +36,8 @@ def sketch(root: pathlib.Path, *paths: str, target: str = "") -> str:
         (("/etc/init.d/rcS",), "/bin/busybox", "busybox"),
         (("/etc/init.d/rc", "/etc/init.d/rcS"), "/lib/runit/runit-init", "runit"),
         ((), "/usr/bin/dinit", "dinit"),
+        ((), "/etc/s6-linux-init/current/bin/init", "s6"),
+        (("/etc/s6/sv/sshd/type",), "/etc/s6-linux-init/current/bin/init", "s6-rc"),
         (("/etc/finit.conf", "/sbin/init"), "", "finit"),
         (("/etc/passwd",), "", ""),
     ],
@@ -57,24 +60,58 @@ def test_enabling_and_disabling_leave_nothing(tmp_path: pathlib.Path, name: str)
     assert links
     for link in links:
         place = tmp_path / link.removeprefix(root).lstrip("/")
+        if not place.is_symlink():
+            assert name in ("s6-rc", *init.INITRAMFS)
+            continue
         target = place.readlink()
         seen = tmp_path / str(target).lstrip("/") if target.is_absolute() else place.parent / target
         assert "/opt/azready provision" in (seen / "run" if seen.is_dir() else seen).read_text()
     assert init.disable(root) == links
     assert init.enabled(root) == []
     assert system.uninstall(root)
-    assert [path for path in tmp_path.rglob("*") if not path.is_dir()] == []
+    assert [path for path in tmp_path.rglob("*") if not path.is_dir() or "azready" in path.name] == []
 
 
-@pytest.mark.parametrize("name", ["openrc", "sysvinit", "runit", "busybox"])
-def test_scripts_are_executable_and_their_syntax_is_right(tmp_path: pathlib.Path, name: str) -> None:
+@pytest.mark.parametrize("name", SHELL)
+def test_scripts_are_executable_and_good_shell(tmp_path: pathlib.Path, name: str) -> None:
     init.load(name).install(str(tmp_path), "/opt/azready")
-    script = tmp_path / init.load(name).place(str(tmp_path)).lstrip("/")
-    assert script.stat().st_mode & 0o777 == 0o755
-    subprocess.run(["sh", "-n", script], check=True)
-    dash = shutil.which("dash")
-    if dash:
-        subprocess.run([dash, "-n", script], check=True)
+    scripts = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert scripts
+    for script in scripts:
+        assert script.stat().st_mode & 0o777 == 0o755
+        # openrc-run is no shell that shellcheck knows; what is sourced has no name of its own.
+        shell = "bash" if script.name == "module-setup.sh" else "sh"
+        shellcheck(script, f"--shell={shell}", *EXCLUDED.get(name, []))
+
+
+# openrc-run and dracut use what is assigned, and assign what is used.
+EXCLUDED = {"openrc": ["--exclude=SC2034"], "dracut": ["--exclude=SC2154,SC2034"]}
+
+
+def test_the_text_of_several_files_names_each() -> None:
+    assert init.load("s6-rc").unit("/opt/azready") == (
+        "# /etc/s6/sv/azready/up\n# Make this machine ready for Azure\n/opt/azready provision\n"
+        "# /etc/s6/sv/azready/type\noneshot\n# /etc/s6/sv/azready/dependencies.d/mount-filesystems (empty)\n"
+    )
+
+
+def test_a_command_line_for_execline_is_one(tmp_path: pathlib.Path) -> None:
+    execlineb = shutil.which("execlineb")
+    if execlineb is None:
+        pytest.skip("execline is not installed (scripts/test installs it where it can)")
+    init.load("s6-rc").install(str(tmp_path), "/bin/echo")
+    said = subprocess.run([execlineb, "-P", tmp_path / "etc/s6/sv/azready/up"], capture_output=True, text=True)
+    assert (said.stdout, said.stderr) == ("provision\n", "")
+
+
+def test_every_setting_of_dinit_is_known_and_its_folder_is_there(tmp_path: pathlib.Path) -> None:
+    # dinit-service(5), the properties that every release has had.
+    known = {"type", "command", "restart", "start-timeout", "logfile", "waits-for.d"}
+    init.load("dinit").install(str(tmp_path), "/opt/azready")
+    settings = dict(line.split(" = ", 1) for line in (tmp_path / "etc/dinit.d/azready").read_text().splitlines() if not line.startswith("#"))
+    assert set(settings) == known
+    assert settings["start-timeout"] == "0"  # the default is a minute
+    assert {path.stat().st_size for path in (tmp_path / "etc/dinit.d" / settings["waits-for.d"]).iterdir()} == {0}
 
 
 def test_only_the_folder_of_services_that_is_there_gets_a_link(tmp_path: pathlib.Path) -> None:
@@ -123,9 +160,86 @@ def test_install_says_what_was_found_and_why_and_uninstall_takes_it_out(tmp_path
 
 
 def test_another_init_system_can_be_named(tmp_path: pathlib.Path) -> None:
-    assert run("unit", "--init", "dinit", "--exec", "/opt/azready").stdout.endswith(
-        "command = /opt/azready provision\nrestart = false\nlogfile = /var/log/azready.log\n"
-    )
+    assert "\ncommand = /opt/azready provision\n" in run("unit", "--init", "dinit", "--exec", "/opt/azready").stdout
     unknown = run("unit", "--init", "upstart")
     assert unknown.returncode == 2
     assert "--init 'upstart' is not known: give one of systemd, openrc" in unknown.stderr
+
+
+def test_a_file_for_another_processor_is_put_into_its_image(tmp_path: pathlib.Path) -> None:
+    root = sketch(tmp_path / "root", "/sbin/openrc-run", "/bin/sh")
+    other = tmp_path / "azready-linux-aarch64"
+    header = b"\x7fELF\x02\x01\x01" + bytes(11) + (183).to_bytes(2, "little") + bytes(44)
+    other.write_bytes(header)
+    (tmp_path / "root/bin/sh").write_bytes(header)
+    refused = run("install", "--root", root)
+    assert refused.returncode == 1
+    assert "the file is for x86_64, the image below" in refused.stderr
+    assert run("install", "--root", root, "--file", str(other)).returncode == 0
+    assert (tmp_path / "root/usr/local/bin/azready").read_bytes() == header
+    assert "it is no program" in run("install", "--root", root, "--file", __file__).stderr
+    assert "no such file" in run("install", "--root", root, "--file", "/missing").stderr
+
+
+def systemd_image(root: pathlib.Path, unit: str, folder: str = "multi-user.target.wants") -> str:
+    sketch(root, "/usr/lib/systemd/systemd", f"/usr/lib/systemd/system/{unit}")
+    (root / f"etc/systemd/system/{folder}").mkdir(parents=True)
+    (root / f"etc/systemd/system/{folder}/{unit}").symlink_to(f"/usr/lib/systemd/system/{unit}")
+    return str(root)
+
+
+@pytest.mark.parametrize(
+    ("unit", "folder", "name"),
+    [
+        ("cloud-init.service", "cloud-init.target.wants", "cloud-init"),
+        ("cloud-init-main.service", "cloud-init.target.wants", "cloud-init"),
+        ("walinuxagent.service", "multi-user.target.wants", "the Azure Linux agent"),
+        ("waagent.service", "multi-user.target.wants", "the Azure Linux agent"),
+        ("azure-init.service", "multi-user.target.wants", "azure-init"),
+        ("sshd.service", "multi-user.target.wants", ""),
+    ],
+)
+def test_another_agent_that_systemd_starts_is_seen(tmp_path: pathlib.Path, unit: str, folder: str, name: str) -> None:
+    found, link = rivals.enabled(systemd_image(tmp_path, unit, folder))
+    assert (found, link) == (name, f"{tmp_path}/etc/systemd/system/{folder}/{unit}" if name else "")
+
+
+def test_one_that_is_installed_masked_or_gone_is_not_enabled(tmp_path: pathlib.Path) -> None:
+    root = systemd_image(tmp_path, "waagent.service")
+    (tmp_path / "etc/systemd/system/waagent.service").symlink_to("/dev/null")
+    assert rivals.enabled(root) == ("", "")
+    (tmp_path / "etc/systemd/system/waagent.service").unlink()
+    assert rivals.enabled(root)[0]
+    (tmp_path / "usr/lib/systemd/system/waagent.service").unlink()
+    assert rivals.enabled(root) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "text"), [("etc/cloud/cloud-init.disabled", ""), ("run/cloud-init/disabled", ""), ("proc/cmdline", "quiet cloud-init=disabled\n")]
+)
+def test_cloud_init_that_is_switched_off_is_not_enabled(tmp_path: pathlib.Path, path: str, text: str) -> None:
+    root = systemd_image(tmp_path, "cloud-init.service", "cloud-init.target.wants")
+    assert rivals.enabled(root)[0] == "cloud-init"
+    sketch(tmp_path, path)
+    (tmp_path / path).write_text(text)
+    assert rivals.enabled(root) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/etc/runlevels/boot/cloud-init-local", "cloud-init"),
+        ("/etc/rc3.d/S04walinuxagent", "the Azure Linux agent"),
+        ("/etc/rc3.d/K04walinuxagent", ""),
+        ("/etc/init.d/waagent", ""),
+        ("/etc/init.d/S50waagent", "the Azure Linux agent"),
+    ],
+)
+def test_another_agent_of_another_init_system_is_seen(tmp_path: pathlib.Path, path: str, name: str) -> None:
+    assert rivals.enabled(sketch(tmp_path, path)) == (name, path if name else "")
+
+
+def test_install_warns_of_another_agent(tmp_path: pathlib.Path) -> None:
+    result = run("install", "--root", systemd_image(tmp_path, "waagent.service"), "--dry-run")
+    assert result.returncode == 0
+    assert "the Azure Linux agent is enabled in this image (" in result.stderr

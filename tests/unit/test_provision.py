@@ -76,6 +76,30 @@ def test_a_run_killed_between_marker_and_unit_is_finished_by_the_next(platform: 
     assert platform.exchanges == []
 
 
+def enable_cloud_init(root: pathlib.Path) -> None:
+    for path in ("usr/lib/systemd/systemd", "usr/lib/systemd/system/cloud-init.service"):
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).touch()
+    wants = root / "etc/systemd/system/cloud-init.target.wants"
+    wants.mkdir(parents=True)
+    (wants / "cloud-init.service").symlink_to("/usr/lib/systemd/system/cloud-init.service")
+
+
+def test_it_steps_back_for_another_agent(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+    enable_cloud_init(root)
+    before = files(root)
+    provision(job(platform, root, log))
+    assert (platform.exchanges, files(root)) == ([], before)
+    assert "cloud-init is enabled (" in log.lines[-1]
+    assert "step_back = false in /etc/azready.toml" in log.lines[-1]
+
+
+def test_a_setting_has_it_go_on_beside_another_agent(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+    enable_cloud_init(root)
+    provision(job(platform, root, log, config=Config({"media.wait": 0, "step_back": False, "steps.user": os.geteuid() == 0})))
+    assert platform.reports == ["Ready"]
+
+
 def test_without_dmi_the_id_comes_from_the_metadata(platform: Simulator, tmp_path: pathlib.Path, log: Lines) -> None:
     provision(job(platform, tmp_path, log, force=True))
     assert f"var/lib/azready/{VM_ID}.provisioned" in files(tmp_path)
