@@ -26,15 +26,25 @@ ExecStart=/usr/local/bin/azready provision --force
 StandardOutput=append:/var/lib/said
 StandardError=inherit
 """
+# systemd-hostnamed runs before azready gives the machine a name.
+EARLY = """
+[Unit]
+After=dbus.service
+Before=azready.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'hostnamectl status >/var/lib/early'
+"""
 END = """
 [Unit]
 After=azready.service ssh.service multi-user.target
 [Service]
 Type=oneshot
-ExecStart=/bin/sh -c 'systemctl --failed --no-legend --plain >/var/lib/failed; systemctl is-active ssh >/var/lib/ssh; systemctl poweroff --force --force'
-[Install]
-WantedBy=multi-user.target
+ExecStart=/bin/sh -c 'systemctl --failed --no-legend --plain >/var/lib/failed; systemctl is-active ssh >/var/lib/ssh'
+ExecStart=/bin/sh -c 'hostnamectl --static >/var/lib/name; systemctl show azready -p ConditionResult >/var/lib/condition'
+ExecStart=systemctl poweroff --force --force
 """
+READ_ONLY = "[Service]\nReadWritePaths=\nReadWritePaths=-/var/lib -/home\n"
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +65,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
         'run_custom_data = true\nfatal = ["user", "ssh_keys", "password", "sudo", "sshd", "custom_data"]\nmedia.devices = ["/var/cd.iso"]\n'
     )
     units = root / "etc/systemd/system"
-    for name, text in (("azready.service.d/lab.conf", LAB), ("end.service", END)):
+    for name, text in (("azready.service.d/lab.conf", LAB), ("early.service", EARLY), ("end.service", END)):
         (units / name).parent.mkdir(exist_ok=True)
         (units / name).write_text(text)
-    (units / "multi-user.target.wants/end.service").symlink_to("../end.service")
+    for name in ("early.service", "end.service"):
+        (units / "multi-user.target.wants" / name).symlink_to(f"../{name}")
     subprocess.run([FROZEN, "install", "--root", root], check=True, capture_output=True)
     yield root
     shutil.rmtree(root, ignore_errors=True)
@@ -106,5 +117,28 @@ def test_systemd_runs_a_whole_first_boot_once(image: pathlib.Path, tmp_path: pat
     assert not (image / "etc/systemd/system/multi-user.target.wants/azready.service").is_symlink()
     # sshd started behind it, with the host keys that it made, and nothing failed.
     assert ((image / "var/lib/failed").read_text(), (image / "var/lib/ssh").read_text()) == ("", "active\n")
+    # A hostnamed that ran before sees the name.
+    assert "Static hostname" in (image / "var/lib/early").read_text()
+    assert (image / "var/lib/name").read_text() == "web-1\n"
     assert boot(image, tmp_path) == []
     assert (image / "var/lib/said").read_text() == said
+
+
+def test_where_etc_is_read_only_a_file_keeps_the_unit_from_running_again(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    (image / "etc/systemd/system/azready.service.d/read-only.conf").write_text(READ_ONLY)
+    (image / "etc/azready.toml").write_text("fatal = []\nsteps.user = false\nsteps.media = false\n")
+    (image / "var/lib/said").unlink(missing_ok=True)
+    shutil.rmtree(image / "var/lib/azready", ignore_errors=True)
+    subprocess.run([FROZEN, "install", "--root", image], check=True, capture_output=True)
+    assert boot(image, tmp_path) == ["Ready"]
+    said = (image / "var/lib/said").read_text()
+    assert "read-only" in said.lower()
+    assert "/var/lib/azready/disabled keeps the unit from running again" in said
+    assert (image / "etc/systemd/system/multi-user.target.wants/azready.service").is_symlink()
+    assert (image / "var/lib/condition").read_text() == "ConditionResult=yes\n"
+    assert boot(image, tmp_path) == []
+    assert (image / "var/lib/condition").read_text() == "ConditionResult=no\n"
+    assert (image / "var/lib/said").read_text() == said
+    # Enabling it anew takes the file away.
+    subprocess.run([FROZEN, "install", "--root", image], check=True, capture_output=True)
+    assert not (image / "var/lib/azready/disabled").exists()
