@@ -90,15 +90,25 @@ def bill(output: pathlib.Path) -> pathlib.Path:
     return output.with_name(f"{output.name}.cdx.json")
 
 
-def copyright_of(output: pathlib.Path) -> str:
-    """The licence of azready and those of all parts of a built file, as one text."""
+# Texts that Debian's packages refer to instead of holding them (Debian Policy 12.5): name of the file -> the text, in whatever stands before and behind it.
+_COMMON = {
+    "GPL-2": re.compile(r"^\s+GNU GENERAL PUBLIC LICENSE$.*?^\s+END OF TERMS AND CONDITIONS$", re.DOTALL | re.MULTILINE),
+    "Apache-2.0": re.compile(r"^\s+Apache License$.*?^\s+END OF TERMS AND CONDITIONS$", re.DOTALL | re.MULTILINE),
+}
+
+
+def copyright_of(output: pathlib.Path, common: str = "") -> str:
+    """The licence of azready and those of all parts of a built file, as one text; well-known ones as a reference to the folder `common`, if that is given."""
     sections = [f"azready {__version__}\n\n{(output.parent / 'LICENSES' / 'azready.txt').read_text()}"]
     for component in json.loads(bill(output).read_text())["components"]:
         licence = component["licenses"][0]
         name = licence.get("expression") or licence["license"].get("id") or licence["license"]["name"]
         text = (output.parent / "LICENSES" / f"{component['name']}.txt").read_text()
         sections.append(f"The file contains {component['name']} {component['version']} ({name})\n\n{text}")
-    return f"\n{'-' * 100}\n\n".join(sections)
+    text = f"\n{'-' * 100}\n\n".join(sections)
+    for name, pattern in _COMMON.items() if common else ():
+        text = pattern.sub(f"The text is in {common}/{name}.", text)
+    return text
 
 
 def write_sums(folder: pathlib.Path) -> None:

@@ -7,7 +7,7 @@ would see them: an absolute link starts at the root again, and `..` never leaves
 
 import posix
 from errno import EINVAL, ELOOP, ENODATA, ENOENT, ENOTSUP, EPERM
-from stat import S_IMODE, S_ISDIR, S_ISLNK
+from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
 from agent.errors import GuestError, reason
 
@@ -91,6 +91,7 @@ def replace(root: str, path: str, content: bytes, mode: int = 0o644, owner: "tup
     """
     place = resolve(root, path)
     directory, _, name = place.rpartition("/")
+    _refuse_special(place)
     _make_directories(root, directory)
     temporary = f"{directory}/.{name}.azready"
     left = temporary
@@ -279,6 +280,16 @@ def write_all(fd: int, content: bytes) -> None:
     view = memoryview(content)
     while view:
         view = view[posix.write(fd, view) :]
+
+
+def _refuse_special(place: str) -> None:
+    """A link to /dev/null must not end in a file there."""
+    try:
+        if S_ISREG(posix.lstat(place).st_mode):
+            return
+    except OSError:
+        return  # there is nothing, or what is wrong is found out by who writes
+    raise GuestError(f"cannot replace {place}: it is no regular file")
 
 
 def _write_like(fd: int, place: str, content: bytes, mode: int, owner: "tuple[int, int] | None") -> None:

@@ -43,6 +43,9 @@ _SYSVINIT = """\
 # Description:       Sets host name, user and keys as the platform says, reports Ready, and takes itself out of the boot.
 ### END INIT INFO
 
+# A package that was removed leaves this script behind, as a configuration file.
+[ -x {executable} ] || exit 0
+
 # shellcheck disable=SC1091
 [ ! -r /lib/lsb/init-functions ] || . /lib/lsb/init-functions
 
@@ -184,19 +187,32 @@ def _own(path: str) -> str:
     return "/".join(parts[: next(count for count, part in enumerate(parts, 1) if "azready" in part)])
 
 
-class Insserv(Scripts):
-    """sysvinit where insserv keeps the order of the start in a file: what is not in it is not started. insserv makes it anew when a package comes or goes."""
+class SysV(Scripts):
+    """sysvinit. As update-rc.d does it, what is disabled gets links that stop it: where there are none at all, the next package that comes or goes makes
+    those that start it. Where insserv keeps the order of the start in a file, what is not in it is not started.
+    """
 
     def enable(self, root: str) -> bool:
         """Make the links and get into the order, before sshd; False if both were there. Raises GuestError."""
+        for link in self._links:
+            files.discard(root, _stopping(link))
         made = super().enable(root)
         return self._reorder(root, with_azready) or made
 
     def disable(self, root: str) -> "list[str]":
-        """Remove the links, and azready from the order; returns the links that were there. Raises GuestError."""
+        """Turn the links around, and get out of the order; returns the links that were there. Raises GuestError."""
         removed = super().disable(root)
+        for link in removed:
+            files.link(root, _stopping(link), self._links[link])
         self._reorder(root, without_azready)
         return removed
+
+    def uninstall(self, root: str) -> bool:
+        """Remove the script and all links; False if there was none. Raises GuestError."""
+        for link in self._links:
+            files.discard(root, link)
+            files.discard(root, _stopping(link))
+        return super().uninstall(root)
 
     def _reorder(self, root: str, edit: "Callable[[str], str]") -> bool:
         old = files.read(root, _ORDER)
@@ -206,6 +222,10 @@ class Insserv(Scripts):
         if new != old:
             files.replace(root, _ORDER, new)
         return new != old
+
+
+def _stopping(link: str) -> str:
+    return link.replace("/S", "/K")
 
 
 _ORDER = "/etc/init.d/.depend.start"
@@ -242,7 +262,7 @@ SYSTEMS = {
     system.name: system
     for system in (
         Scripts("openrc", "/etc/init.d/azready", _OPENRC, {"/etc/runlevels/default/azready": "/etc/init.d/azready"}),
-        Insserv("sysvinit", "/etc/init.d/azready", _SYSVINIT, {f"/etc/rc{level}.d/S01azready": "../init.d/azready" for level in "2345"}),
+        SysV("sysvinit", "/etc/init.d/azready", _SYSVINIT, {f"/etc/rc{level}.d/S01azready": "../init.d/azready" for level in "2345"}),
         Scripts("runit", "/etc/sv/azready/run", _RUNIT, {f"{folder}/azready": "/etc/sv/azready" for folder in _SERVICE_FOLDERS}, one_of=_SERVICE_FOLDERS),
         Scripts("s6", "/etc/sv/azready/run", _S6, {f"{folder}/azready": "/etc/sv/azready" for folder in _SCAN_FOLDERS}, one_of=_SCAN_FOLDERS),
         Scripts(

@@ -91,6 +91,8 @@ def place(root: str) -> str:
 def install(root: str, executable: str) -> bool:
     """Put the unit in place; False if it was there as it is. Raises GuestError."""
     text = unit(executable).encode()
+    if is_masked(root, NAME):
+        files.discard(root, UNIT)
     if files.read(root, UNIT) == text:
         return False
     files.replace(root, UNIT, text)
@@ -110,8 +112,8 @@ def enable(root: str) -> bool:
 
 
 def enabled(root: str) -> list[str]:
-    """Every link below /etc/systemd/system that starts the unit. Raises GuestError."""
-    return links(root, PATH, NAME)
+    """Every link below /etc/systemd/system that starts the unit, none if it is masked. Raises GuestError."""
+    return [] if is_masked(root, NAME) else links(root, PATH, NAME)
 
 
 def links(root: str, folder: str, unit_name: str) -> list[str]:
@@ -135,7 +137,7 @@ def is_masked(root: str, unit_name: str) -> bool:
 def disable(root: str) -> list[str]:
     """Remove every link that starts the unit; returns the places that were removed. Raises GuestError."""
     removed = []
-    for link in enabled(root):
+    for link in links(root, PATH, NAME):
         try:
             if files.remove(link):
                 files.sync_directory(link.rpartition("/")[0])

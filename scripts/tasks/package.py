@@ -2,22 +2,25 @@
 
 import argparse
 import gzip
+import json
 import os
 import pathlib
 import shutil
+import string
 import subprocess
 import sys
 import tarfile
 import tempfile
+import textwrap
 
-from agent import __version__
-from agent.init import systemd
+from agent import __version__, cli, init
 from build import __main__ as build
 from build import bill, manual, toolchain, zig
 from build.cache import BuildError, console
 
 EXECUTABLE = "/usr/bin/azready"
 FORMATS = ("deb", "rpm", "apk", "archlinux")
+_CONFIG = toolchain.TOP / "dist-config"
 _GOARCH = {"x86_64": "amd64", "aarch64": "arm64", "riscv64": "riscv64"}
 
 
@@ -54,8 +57,8 @@ def make(machine: str, file: pathlib.Path, folder: pathlib.Path, version: str = 
 
 
 def _lay_out(file: pathlib.Path, share: pathlib.Path) -> None:
-    """What is generated: unit, manual pages, completions, licences, bill of materials."""
-    (share / "azready.service").write_text(systemd.unit(EXECUTABLE))
+    """What is generated: units, manual pages, completions, licences, bill of materials."""
+    _units(share / "units", EXECUTABLE)
     for name, text in (("azready.8", manual.command_page()), ("azready.toml.5", manual.settings_page())):
         (share / f"{name}.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=0))
     (share / "azready.bash").write_text(manual.bash())
@@ -63,15 +66,43 @@ def _lay_out(file: pathlib.Path, share: pathlib.Path) -> None:
     (share / "azready.fish").write_text(manual.fish())
     shutil.copyfile(bill.bill(file), share / "azready.cdx.json")
     (share / "copyright").write_text(bill.copyright_of(file))
+    (share / "copyright.debian").write_text(bill.copyright_of(file, common="/usr/share/common-licenses"))
+
+
+def _units(place: pathlib.Path, executable: str) -> None:
+    """For each init system, a tree with what `install` would put into an image."""
+    for name in init.NAMES:
+        (place / name).mkdir(parents=True)
+        init.load(name).install(str(place / name), executable)
 
 
 def _by_nfpm(kind: str, machine: str, version: str, file: pathlib.Path, share: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
     """Make one package in an empty folder."""
-    environment = {**zig.environment(), "GOARCH": _GOARCH[machine], "VERSION": version, "FILE": str(file), "SHARE": str(share)}
+    summary, _, long = (_CONFIG / "description.txt").read_text().strip().partition("\n\n")
+    paragraphs = [textwrap.fill(paragraph, 78, break_on_hyphens=False) for paragraph in long.split("\n\n")]
+    # A .deb begins its description with the summary; where it is one line, it is nothing else.
+    descriptions = {"deb": "\n".join((summary, "\n.\n".join(paragraphs))), "rpm": "\n\n".join(paragraphs)}
+    values = {
+        "GOARCH": _GOARCH[machine],
+        "VERSION": version,
+        "FILE": file,
+        "SHARE": share,
+        "SUMMARY": summary[0].upper() + summary[1:],
+        "DESCRIPTION": json.dumps(descriptions.get(kind, summary)),  # a string of JSON is one of YAML, too
+        "COPYRIGHT": "copyright.debian" if kind == "deb" else "copyright",
+        "LICENCES": "/usr/share/doc/azready" if kind == "deb" else "/usr/share/licenses/azready",
+        "ZSH": "vendor-completions" if kind == "deb" else "site-functions",
+        # Types that nfpm knows for .rpm only.
+        "DOC": "doc" if kind == "rpm" else '""',
+        "LICENCE": "license" if kind == "rpm" else '""',
+    }
+    description = folder.with_suffix(".yaml")
+    description.write_text(string.Template((_CONFIG / "nfpm.yaml").read_text()).substitute(values))
+    environment = zig.environment()
     epoch = int(environment["SOURCE_DATE_EPOCH"])
-    for script in (toolchain.TOP / "dist-config" / "maintainer").iterdir():
+    for script in (_CONFIG / "maintainer").glob("*/*"):
         os.utime(script, (epoch, epoch))  # an .apk keeps their times
-    command = [str(pathlib.Path(sys.prefix, "bin", "nfpm")), "package", "--config", "dist-config/nfpm.yaml", "--packager", kind, "--target", str(folder)]
+    command = [str(pathlib.Path(sys.prefix, "bin", "nfpm")), "package", "--config", str(description), "--packager", kind, "--target", str(folder)]
     result = subprocess.run(command, cwd=toolchain.TOP, env=environment, capture_output=True, text=True)
     if result.returncode:
         raise BuildError(f"nfpm made no {kind}: {(result.stdout + result.stderr).strip()[-500:]}")
@@ -79,22 +110,25 @@ def _by_nfpm(kind: str, machine: str, version: str, file: pathlib.Path, share: p
 
 
 def _archive(machine: str, version: str, file: pathlib.Path, share: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:
-    """The plain .tar.gz: what the packages hold, below one folder, owned by root, with one time for all."""
+    """The plain .tar.gz: what the packages hold, with units for the place where one puts a file by hand, below one folder, owned by root, with one time."""
     name = f"azready-{version}-linux-{machine}"
     place = folder / f"{name}.tar.gz"
+    shutil.rmtree(share / "units")
+    _units(share / "units", cli.DEFAULT_EXECUTABLE)
 
     def plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
         member.uid = member.gid = 0
         member.uname = member.gname = "root"
         member.mtime = int(zig.environment()["SOURCE_DATE_EPOCH"])
-        member.mode = 0o755 if member.isdir() or member.name.endswith("/azready") else 0o644
+        member.mode = 0o755 if member.mode & 0o100 else 0o644
         return member
 
     with open(place, "wb") as out, gzip.GzipFile(filename="", mode="wb", fileobj=out, mtime=0) as packed, tarfile.open(fileobj=packed, mode="w") as archive:
         archive.add(file, f"{name}/azready", filter=plain)
-        archive.add(toolchain.TOP / "dist-config" / "azready.toml", f"{name}/azready.toml", filter=plain)
+        archive.add(_CONFIG / "azready.toml", f"{name}/azready.toml", filter=plain)
         for path in sorted(share.iterdir()):
-            archive.add(path, f"{name}/{path.name}", filter=plain)
+            if path.name != "copyright.debian":
+                archive.add(path, f"{name}/{path.name}", filter=plain)
     return place
 
 

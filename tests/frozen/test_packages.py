@@ -12,9 +12,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from agent import init
 from build import manual, toolchain
 from build.cache import BuildError
 from scripts.tasks import guests, package
+from scripts.tasks.repository import make as make_repository
 from tests.conftest import BUILT, TOP, Built
 
 LINK = "etc/systemd/system/multi-user.target.wants/azready.service"
@@ -54,7 +56,7 @@ def dpkg(root: pathlib.Path, *words: str) -> None:
 
 
 def test_two_runs_give_the_same_bytes(built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path) -> None:
-    for script in (TOP / "dist-config/maintainer").iterdir():
+    for script in (TOP / "dist-config/maintainer").glob("*/*"):
         script.touch()
     again = package.make(built.architecture, built.file, tmp_path)
     assert [path.read_bytes() for path in again] == [path.read_bytes() for path in packages.values()]
@@ -63,8 +65,21 @@ def test_two_runs_give_the_same_bytes(built: Built, packages: dict[str, pathlib.
 def test_a_deb_depends_on_nothing_and_is_small(built: Built, packages: dict[str, pathlib.Path]) -> None:
     fields = subprocess.run(["dpkg-deb", "--field", packages["deb"]], capture_output=True, text=True, check=True).stdout
     assert {"x86_64": "Architecture: amd64", "aarch64": "Architecture: arm64"}[built.architecture] in fields
-    assert "Depends" not in fields
+    for field in ("Depends", "Conflicts", "Breaks", "Replaces"):
+        assert field not in fields
+    assert "next to cloud-init, the Azure Linux agent or azure-init it steps back" in " ".join(fields.split())
     assert packages["deb"].stat().st_size <= 1_900_000
+
+
+def test_lintian_and_rpmlint_find_nothing(packages: dict[str, pathlib.Path]) -> None:
+    for command in (
+        ["lintian", "--allow-root", "--fail-on=error,warning", str(packages["deb"])],
+        ["rpmlint", "--strict", "--config", str(TOP / "dist-config/rpmlint.toml"), str(packages["rpm"])],
+    ):
+        if shutil.which(command[0]) is None:
+            pytest.skip(f"{command[0]} is not installed (scripts/test installs it where it can)")
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
 
 
 @needs_root
@@ -77,10 +92,13 @@ def test_installing_enables_and_starts_nothing_and_purging_leaves_nothing(packag
     assert not (root / "var/lib/azready").exists()
     (root / "var/lib/azready").mkdir()
     (root / "var/lib/azready/x.provisioned").touch()
+    assert (root / "etc/rc2.d/S01azready").is_symlink()
     dpkg(root, "--remove", "azready")
-    assert not (root / LINK).is_symlink()
+    assert state_of_the_unit(root) == "masked"
     assert (root / "etc/azready.toml").exists()
     assert (root / "var/lib/azready/x.provisioned").exists()
+    dpkg(root, "--install", str(packages["deb"]))
+    assert state_of_the_unit(root) == "enabled"
     dpkg(root, "--purge", "azready")
     assert files(root) == before
 
@@ -91,7 +109,7 @@ def test_upgrading_keeps_settings_marker_and_what_the_unit_made_of_itself(built:
     (root / "etc/azready.toml").write_text("deadline = 60\n")
     (root / "var/lib/azready").mkdir()
     (root / "var/lib/azready/x.provisioned").touch()
-    (root / LINK).unlink()  # as the unit does once the work is done
+    assert init.disable(str(root))  # as it does itself once the work is done
     with tempfile.TemporaryDirectory() as scratch:
         newer = package.make(built.architecture, built.file, pathlib.Path(scratch), "0.9.9")[0]
         dpkg(root, "--install", str(newer))
@@ -99,6 +117,7 @@ def test_upgrading_keeps_settings_marker_and_what_the_unit_made_of_itself(built:
     assert (root / "etc/azready.toml").read_text() == "deadline = 60\n"
     assert (root / "var/lib/azready/x.provisioned").exists()
     assert not (root / LINK).is_symlink()
+    assert [path.name for path in root.glob("etc/rc?.d/S*azready")] == []
 
 
 @needs_root
@@ -111,6 +130,51 @@ def test_a_machine_that_was_installed_from_a_package_becomes_an_image_again(pack
     assert result.returncode == 0, result.stderr
     assert "enable azready for the next boot" in result.stdout
     assert (root / LINK).readlink() == pathlib.Path("/usr/lib/systemd/system/azready.service")
+
+
+@needs_root
+def test_apt_installs_and_upgrades_from_a_repository(built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    if not built.native:
+        pytest.skip("apt takes packages of its own architecture")
+    newer = package.make(built.architecture, built.file, tmp_path, "0.9.9")
+    make_repository([*packages.values(), *newer], root / "srv/azready")
+    shutil.rmtree(root / "etc/apt/sources.list.d", ignore_errors=True)
+    (root / "etc/apt/sources.list").write_text("deb [trusted=yes] file:/srv/azready/deb ./\n")
+
+    def apt(*words: str) -> str:
+        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+        result = subprocess.run(["chroot", root, "apt-get", "-y", *words], capture_output=True, text=True, env=environment)
+        assert result.returncode == 0, result.stdout + result.stderr
+        return result.stdout
+
+    apt("update")
+    assert "1 newly installed" in apt("install", "azready=0.1.0-1")
+    assert state_of_the_unit(root) == "enabled"
+    assert "1 upgraded" in apt("upgrade")
+    assert "Version: 0.9.9-1\n" in (root / "var/lib/dpkg/status").read_text()
+    apt("purge", "azready")
+    assert not (root / "etc/azready.toml").exists()
+
+
+@needs_root
+def test_dnf_installs_from_a_repository(built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path) -> None:
+    if shutil.which("dnf") is None:
+        pytest.skip("dnf is not installed (scripts/test installs it where it can)")
+    make_repository(list(packages.values()), tmp_path / "repository")
+    (tmp_path / "root").mkdir()
+    root = guests.copy_of(guests.debian(), tmp_path / "root")
+    options = [f"--installroot={root}", f"--repofrompath=azready,file://{tmp_path}/repository/rpm", "--repo=azready", "--setopt=reposdir=/nonexistent"]
+    words = ["--nogpgcheck", "--releasever=1", f"--forcearch={built.architecture}", "--assumeyes", "install", "azready"]
+    result = subprocess.run(["dnf", *options, *words], capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert (root / "usr/bin/azready").read_bytes() == built.file.read_bytes()
+    # There is no systemctl here: the link was made by hand.
+    assert (root / LINK).is_symlink()
+
+
+def state_of_the_unit(root: pathlib.Path) -> str:
+    command = ["systemctl", f"--root={root}", "is-enabled", "azready.service"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 def files(root: pathlib.Path) -> set[str]:
