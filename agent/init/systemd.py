@@ -15,6 +15,8 @@ UNIT = f"{PATH}/{NAME}"
 WANTS = f"{PATH}/multi-user.target.wants"
 _PLACES = (UNIT, f"/usr/lib/systemd/system/{NAME}", f"/lib/systemd/system/{NAME}")  # ours, and those of packages
 
+# Builders of images and, on some distributions, a first boot run `systemctl preset-all`, which disables what no preset enables.
+PRESET = "/etc/systemd/system-preset/80-azready.preset"
 DISABLED = "/var/lib/azready/disabled"
 _MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 
@@ -89,18 +91,20 @@ def place(root: str) -> str:
 
 
 def install(root: str, executable: str) -> bool:
-    """Put the unit in place; False if it was there as it is. Raises GuestError."""
-    text = unit(executable).encode()
+    """Put the unit in place, and the preset; False if both were there as they are. Raises GuestError."""
     if is_masked(root, NAME):
         files.discard(root, UNIT)
-    if files.read(root, UNIT) == text:
-        return False
-    files.replace(root, UNIT, text)
-    return True
+    changed = False
+    for path, text in ((UNIT, unit(executable)), (PRESET, f"enable {NAME}\n")):
+        if files.read(root, path) != text.encode():
+            files.replace(root, path, text.encode())
+            changed = True
+    return changed
 
 
 def uninstall(root: str) -> bool:
-    """Remove the unit; False if there was none. Raises GuestError."""
+    """Remove the unit and the preset; False if there was no unit. Raises GuestError."""
+    files.discard(root, PRESET)
     return files.discard(root, UNIT)
 
 

@@ -1,20 +1,17 @@
 """A real systemd as PID 1 boots an image that azready was installed into: the unit, its order and its sandbox, with everything to do."""
 
 import json
-import os
 import pathlib
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 
-from build.cache import BuildError
 from scripts.simulator import media
 from scripts.simulator.scenario import VM
-from scripts.tasks import guests, nspawn
-from tests.conftest import FROZEN, TOP
+from tests.boot import lab
+from tests.conftest import FROZEN
 
 SCRIPT = "#!/bin/sh\necho from the script\necho x >/usr/outside-the-sandbox && echo wrote to usr\n"
 MACHINE = VM(password="correct horse", disable_password="false", custom_data=SCRIPT)
@@ -49,17 +46,9 @@ READ_ONLY = "[Service]\nReadWritePaths=\nReadWritePaths=-/var/lib -/home\n"
 
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
-    try:
-        nspawn.need()
-        guest = guests.debian("systemd")
-    except BuildError as error:
-        pytest.skip(str(error))
-    root = tmp_path_factory.mktemp("systemd")
-    root.chmod(0o755)
-    guests.copy_of(guest, root)
+    root = lab.root_with("systemd", tmp_path_factory.mktemp("systemd"))
     shutil.rmtree(root / "dev")
     (root / "dev").mkdir()
-    (root / "etc/machine-id").write_bytes(b"")
     (root / "var/cd.iso").write_bytes(media.iso9660({"ovf-env.xml": media.ovf_env(MACHINE)}))
     (root / "etc/azready.toml").write_text(
         'run_custom_data = true\nfatal = ["user", "ssh_keys", "password", "sudo", "sshd", "custom_data"]\nmedia.devices = ["/var/cd.iso"]\n'
@@ -77,21 +66,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
 
 def boot(root: pathlib.Path, folder: pathlib.Path) -> list[str]:
     """Boot until it is off; returns the reports that the platform accepted."""
-    scenario = folder / "scenario.toml"
     # A string of JSON is one of TOML, too.
     values = {"password": MACHINE.password, "disable_password": MACHINE.disable_password, "custom_data": MACHINE.custom_data}
-    scenario.write_text('description = "a whole first boot"\n[vm]\n' + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()))
-    return simulated(root, scenario)
-
-
-def simulated(root: pathlib.Path, scenario: pathlib.Path) -> list[str]:
-    """Boot a root against a scenario until it is off; returns the reports that the platform accepted."""
-    words = ["--netns", "--json", "--strict", "--scenario", str(scenario), "--", sys.executable, "-m", "scripts.tasks.nspawn", str(root)]
-    environment = {**os.environ, "PYTHONPATH": str(TOP)}
-    result = subprocess.run([sys.executable, "-m", "scripts.simulator", *words], cwd=TOP, env=environment, capture_output=True, text=True, timeout=150)
-    assert result.returncode == 0, result.stderr + result.stdout[-3000:]
-    events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    return [event["report"] for event in events if event.get("report")]
+    return lab.boot(root, lab.plain(folder, "[vm]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())))
 
 
 def test_systemd_runs_a_whole_first_boot_once(image: pathlib.Path, tmp_path: pathlib.Path) -> None:

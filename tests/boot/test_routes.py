@@ -1,0 +1,92 @@
+"""Every way into an image that the README names: its command, as it stands there, on a real root, which then boots."""
+
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+
+from agent import init
+from build import toolchain
+from scripts.tasks import package
+from tests.boot import lab
+from tests.conftest import BUILT, TOP
+
+TABLE = re.search(r"\| way \| command \|\n\|---\|---\|\n((?:\|.*\n)+)", (TOP / "README.md").read_text())
+assert TABLE
+WAYS = dict(re.fullmatch(r"\| (.*?) \| `(.*)` \|", line).groups() for line in TABLE[1].splitlines())  # type: ignore[union-attr, misc]
+UNTESTED = ".apk (1)"
+FOREIGN = "for another processor"
+INIT_SYSTEMS = {".apk, without apk": "openrc", "Buildroot, as `BR2_ROOTFS_POST_BUILD_SCRIPT`": "busybox"}
+# Where the file is not at its usual place.
+PACKAGED = (".deb", ".rpm", "Arch", ".apk, without apk", "Yocto, in `do_install` (3)")
+NEEDED = {".rpm": "rpm", "Arch": "pacman"}
+pytestmark = [
+    pytest.mark.skipif(os.geteuid() != 0, reason="making and booting roots takes root"),
+    pytest.mark.skipif(toolchain.native() != "x86_64", reason="the commands of the README are for x86_64"),
+]
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    folder = tmp_path_factory.mktemp("packages")
+    BUILT["frozen"].command()
+    package.make("x86_64", BUILT["frozen"].file, folder)
+    return folder
+
+
+@pytest.fixture
+def root(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
+    place = tmp_path / "root"
+    place.mkdir()
+    yield place
+    shutil.rmtree(place, ignore_errors=True)
+
+
+def run(way: str, root: pathlib.Path, packages: pathlib.Path) -> None:
+    """Run a command of the README."""
+    command = WAYS[way]
+    if way in NEEDED and not shutil.which(NEEDED[way]):
+        pytest.skip(f"{NEEDED[way]} is not installed (scripts/test installs it where it can)")
+    if way.startswith("Packer"):
+        shutil.copy(BUILT["frozen"].file, root / "tmp")
+        words = ["chroot", str(root), "/bin/sh", "-ec", command]
+    else:
+        scratch = root.parent / "scratch"
+        scratch.mkdir()
+        command = command.replace("/tmp", str(scratch)).replace("dist/packages/", f"{packages}/").replace("/mnt/image", str(root))
+        words = ["/bin/sh", "-ec", command]
+    if way == "Arch":
+        (root / "var/lib/pacman").mkdir(parents=True)
+        (root / "bin/sh").unlink()
+        (root / "bin/sh").symlink_to("bash")  # nfpm writes functions of bash, which is what sh is on Arch
+    folders = {"SRCDIR": TOP / "dist", "WORKDIR": TOP / "dist", "BUILDROOT": root, "TARGET_DIR": root, "D": root}
+    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **{name: str(path) for name, path in folders.items()}}
+    result = subprocess.run(words, cwd=TOP, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+@pytest.mark.parametrize("way", [way for way in WAYS if way not in (UNTESTED, FOREIGN)])
+def test_an_image_that_was_made_so_boots(way: str, root: pathlib.Path, packages: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    name = INIT_SYSTEMS.get(way, "systemd")
+    lab.root_with(name, root)
+    run(way, root, packages)
+    assert len(init.enabled(str(root))) >= 1
+    lab.prepare(root, name, package.EXECUTABLE if way in PACKAGED else "/usr/local/bin/azready")
+    assert lab.boot(root, lab.plain(tmp_path)) == ["Ready"]
+    assert init.enabled(str(root)) == []
+    if way in PACKAGED:
+        assert lab.boot(root, lab.plain(tmp_path)) == []
+
+
+def test_an_image_for_another_processor_gets_its_file(root: pathlib.Path, packages: pathlib.Path) -> None:
+    built = BUILT["aarch64-pyinstaller"]
+    built.command()
+    (root / "usr/lib/systemd").mkdir(parents=True)
+    (root / "usr/lib/systemd/systemd").write_bytes(built.file.read_bytes()[:64])
+    run(FOREIGN, root, packages)
+    assert (root / "usr/local/bin/azready").read_bytes() == built.file.read_bytes()
+    assert len(init.enabled(str(root))) == 1
