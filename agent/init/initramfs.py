@@ -48,6 +48,9 @@ installkernel() {{
 
 install() {{
     inst_multiple chroot mount umount
+    # For networkd, which does not read the command line that dracut adds; it comes behind what the kernel's command line says.
+    mkdir -p "${{initdir:?}}/etc/systemd/network"
+    printf '[Match]\\nType=ether\\n\\n[Network]\\nDHCP=yes\\n' >"$initdir/etc/systemd/network/99-azready.network"
     inst_hook pre-pivot 50 "${{moddir:?}}/azready.sh"
 }}
 """
