@@ -136,6 +136,10 @@ class Scripts:
     def _parts(self, executable: str) -> "dict[str, str]":
         return {path: text.format(executable=executable) for path, text in ({self.path: self._text} | dict(self._beside)).items()}
 
+    def paths(self) -> "tuple[str, ...]":
+        """The files of the script."""
+        return (self.path, *self._beside)
+
     def place(self, root: str) -> str:
         """The path of the script if it is there, and of this kind, else "". Raises GuestError."""
         start = self._text.partition("{")[0].encode()
@@ -154,7 +158,7 @@ class Scripts:
         """Remove the script, and folders that are its own; False if there was none. Raises GuestError."""
         if not self.place(root):
             return False
-        for place in dict.fromkeys(_own(path) for path in (self.path, *self._beside)):
+        for place in dict.fromkeys(_own(path) for path in self.paths()):
             files.discard_tree(root, place)
         return True
 

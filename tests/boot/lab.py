@@ -71,7 +71,7 @@ def prepare(root: pathlib.Path, name: str, executable: str) -> None:
     """Have the boot run azready as a test machine needs it, and end."""
     shutil.rmtree(root / "dev")  # the container brings its own
     (root / "dev").mkdir()
-    _program(root / "sbin/said", SAID.format(executable=executable))
+    say_so(root, executable)
     _program(root / "sbin/end", END)
     if name == "systemd":
         drop_in = root / "etc/systemd/system/azready.service.d"
@@ -88,9 +88,19 @@ def prepare(root: pathlib.Path, name: str, executable: str) -> None:
         order.write_text(order.read_text().replace("\n", " end\n", 1) + "end: azready\n")
 
 
+def say_so(root: pathlib.Path, executable: str) -> None:
+    """Put /sbin/said into a root: `executable` as a test machine needs it."""
+    _program(root / "sbin/said", SAID.format(executable=executable))
+
+
 def boot(root: pathlib.Path, scenario: pathlib.Path) -> list[str]:
     """Boot a root against a scenario until it is off; returns the reports that the platform accepted."""
-    words = ["--netns", "--json", "--strict", "--scenario", str(scenario), "--", sys.executable, "-m", "scripts.tasks.nspawn", str(root)]
+    return simulated(scenario, [sys.executable, "-m", "scripts.tasks.nspawn", str(root)])
+
+
+def simulated(scenario: pathlib.Path, command: list[str]) -> list[str]:
+    """Run a command against a scenario, in a namespace that is the simulator's; returns the reports that the platform accepted."""
+    words = ["--netns", "--json", "--strict", "--scenario", str(scenario), "--", *command]
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
     result = subprocess.run([sys.executable, "-m", "scripts.simulator", *words], cwd=TOP, env=environment, capture_output=True, text=True, timeout=150)
     assert result.returncode == 0, result.stderr + result.stdout[-3000:]
