@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent import init
+from agent.init import initramfs
 from build.cache import BuildError
 from scripts.tasks import guests, nspawn
 from tests.boot import lab
@@ -37,7 +37,7 @@ mount --make-rprivate /
 cd "$1"
 mkdir -p proc dev sys run "$2"
 mount -t tmpfs tmpfs "$2"
-cp -a ../../. "$2" 2>/dev/null || :
+tar -C ../.. --one-file-system --exclude=./var/unpacked -cf - . | tar -C "$2" -xf -
 mount -o remount,ro "$2"
 mount -t proc proc proc
 mount --bind /dev dev
@@ -64,7 +64,7 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     root = guests.copy_of(guest, tmp_path_factory.mktemp(maker))
     subprocess.run([FROZEN, "install", "--root", root, "--init", maker], check=True, capture_output=True)
     lab.say_so(root, "/usr/local/bin/azready")
-    for path in init.load(maker).paths():
+    for path in initramfs.SYSTEMS[maker].paths():
         script = root / path.lstrip("/")
         script.write_text(script.read_text().replace("/usr/local/bin/azready provision", "/sbin/said"))
     (root / "var/unpacked").mkdir()
@@ -82,7 +82,7 @@ def test_a_first_boot_in_the_initramfs_happens_once(built: tuple[str, pathlib.Pa
     words = ["unshare", "--mount", "/bin/sh", "-c", RUN, "sh", str(root / "var/unpacked"), place, run, str(tmp_path)]
     assert lab.simulated(lab.plain(tmp_path), words) == ["Ready"]
     said = (tmp_path / "first").read_text()
-    assert f"disabled the unit: removed {init.load(maker).enabled(str(root))[0]}" in said
+    assert f"disabled the unit: removed {initramfs.SYSTEMS[maker].enabled(str(root))[0]}" in said
     assert (tmp_path / "second").read_text() == said
     assert (tmp_path / "hostname").read_text() == "web-1\n"
     # Nothing of what was mounted in the real root is left.
