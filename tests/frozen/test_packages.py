@@ -229,6 +229,48 @@ def test_apk_arch_and_plain_archive_hold_the_same(built: Built, packages: dict[s
         assert {member.uname for member in archive.getmembers()} == {"root"}
 
 
+@needs_root
+def test_the_scripts_of_an_apk_enable_and_disable(packages: dict[str, pathlib.Path], tmp_path: pathlib.Path) -> None:
+    root = tmp_path / "root"
+    root.mkdir()
+    try:
+        guests.copy_of(guests.debian("openrc"), root)
+    except BuildError as error:
+        pytest.skip(f"no root of Debian can be made here: {error}")
+    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packages["apk"].read_bytes())), ignore_zeros=True) as archive:
+        assert archive.getmember("etc/init.d/azready").mode == 0o755
+        for name, there in ((".post-install", True), (".pre-deinstall", False)):
+            (root / "script").write_bytes(archive.extractfile(name).read())  # type: ignore[union-attr]
+            subprocess.run(["chroot", root, "/bin/sh", "/script"], check=True)
+            assert (root / "etc/runlevels/default/azready").is_symlink() == there
+
+
+@needs_root
+def test_pacman_installs_upgrades_and_removes(built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    if shutil.which("pacman") is None:
+        pytest.skip("pacman is not installed (scripts/test installs it where it can)")
+    (root / "var/lib/pacman").mkdir()
+    (root / "bin/sh").unlink()
+    (root / "bin/sh").symlink_to("bash")  # nfpm writes functions of bash, which is what sh is on Arch
+
+    def pacman(*words: str) -> None:
+        command = ["pacman", "--root", str(root), "--arch", built.architecture, "--noconfirm", *words]
+        result = subprocess.run(command, capture_output=True, text=True)
+        assert result.returncode == 0, result.stdout + result.stderr
+
+    pacman("--upgrade", str(packages["archlinux"]))
+    assert (root / LINK).is_symlink()
+    (root / "etc/azready.toml").write_text("deadline = 60\n")
+    (root / LINK).unlink()
+    pacman("--upgrade", str(package.make(built.architecture, built.file, tmp_path, "0.9.9")[3]))
+    assert (root / "etc/azready.toml").read_text() == "deadline = 60\n"
+    assert not (root / LINK).is_symlink()
+    (root / LINK).symlink_to("/usr/lib/systemd/system/azready.service")
+    pacman("--remove", "azready")
+    assert not (root / LINK).is_symlink()
+    assert not (root / "usr/bin/azready").exists()
+
+
 def test_the_manual_pages_have_no_errors() -> None:
     if shutil.which("groff") is None:
         pytest.skip("groff is not installed (scripts/test installs it where it can)")
@@ -253,3 +295,38 @@ def test_bash_completes(words: str, expected: str) -> None:
     program = f'{manual.bash()}{ask}; _azready; echo "${{COMPREPLY[*]}}"'
     result = subprocess.run(["bash", "-euc", program, "bash", words], capture_output=True, text=True)
     assert (result.stdout.strip(), result.stderr) == (expected, "")
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [("azready rep", ["report"]), ("azready report f", ["failed"]), ("azready install --fi", ["--file"]), ("azready provision --fi", [])],
+)
+def test_fish_completes(words: str, expected: list[str], tmp_path: pathlib.Path) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed (scripts/test installs it where it can)")
+    (tmp_path / "azready.fish").write_text(manual.fish())
+    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    program = f"source {tmp_path}/azready.fish; complete -C '{words}'"
+    result = subprocess.run(["fish", "--no-config", "-c", program], capture_output=True, text=True, env=environment)
+    assert ([line.split("\t")[0] for line in result.stdout.splitlines()], result.stderr) == (expected, "")
+
+
+# The functions of zsh that ask a terminal say instead what they were asked.
+ZSH = "_describe() { print -l -- ${(P)2} }; _arguments() { print -l -- $@ }; words=(%s); CURRENT=%d; source %s"
+
+
+@pytest.mark.parametrize(
+    ("words", "place", "expected"),
+    [
+        ("azready ''", 2, "install:put this file and its unit into an image"),
+        ("azready report ''", 3, "failed:report that provisioning failed, and why"),
+        ("azready install --file ''", 4, "--root[work on the system below DIR instead of /]:directory:_directories"),
+    ],
+)
+def test_zsh_completes(words: str, place: int, expected: str, tmp_path: pathlib.Path) -> None:
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed (scripts/test installs it where it can)")
+    (tmp_path / "_azready").write_text(manual.zsh())
+    result = subprocess.run(["zsh", "-f", "-c", ZSH % (words, place, tmp_path / "_azready")], capture_output=True, text=True)
+    assert result.stderr == ""
+    assert expected in result.stdout.splitlines()
