@@ -15,12 +15,18 @@ from scripts.tasks import guests, nspawn
 from tests.conftest import TOP
 
 # Test machines have no DMI, hence --force; and what is said goes into a file, because journal and console are gone with the container.
-SAID = "#!/bin/sh\nexec {executable} provision --force >>/var/lib/said 2>&1\n"
-# Switches the machine off once a first boot is over, or could not be: it is started last, or beside the others.
+SAID = """\
+#!/bin/sh
+{executable} provision --force >>/var/lib/said 2>&1
+code=$?
+echo $code >/run/ended
+exit $code
+"""
+# Switches the machine off once a first boot is over, or is not to be: it is started last, or beside the others.
 END = """\
 #!/bin/sh
 at=0
-while [ $at -lt 60 ] && ! ls /var/lib/azready/*.provisioned >/dev/null 2>&1; do at=$((at + 1)); sleep .25; done
+while [ $at -lt 60 ] && [ ! -e /run/ended ] && ! ls /var/lib/azready/*.provisioned >/dev/null 2>&1; do at=$((at + 1)); sleep .25; done
 sleep 1
 sync
 exec busybox poweroff -f
@@ -67,8 +73,8 @@ def root_with(name: str, place: pathlib.Path) -> pathlib.Path:
     return place
 
 
-def prepare(root: pathlib.Path, name: str, executable: str) -> None:
-    """Have the boot run azready as a test machine needs it, and end."""
+def prepare(root: pathlib.Path, name: str, executable: str, kind: str = "") -> None:
+    """Have the boot run azready as a test machine needs it, and end; `kind` is that of the script, if it is another than the init system's own."""
     shutil.rmtree(root / "dev")  # the container brings its own
     (root / "dev").mkdir()
     say_so(root, executable)
@@ -78,7 +84,7 @@ def prepare(root: pathlib.Path, name: str, executable: str) -> None:
         drop_in.mkdir(parents=True)
         (drop_in / "lab.conf").write_text("[Service]\nExecStart=\nExecStart=/sbin/said\n")
     else:
-        script = root / init.load(name).place(str(root)).lstrip("/")
+        script = root / init.load(kind or name).place(str(root)).lstrip("/")
         script.write_text(script.read_text().replace(f"{executable} provision", "/sbin/said"))
     path, text, link, target = PLACES[name]
     _program(root / path, text)

@@ -1,4 +1,4 @@
-"""Every init system as PID 1 of a container: each runs what `azready install` put there once, and not again."""
+"""Every init system as PID 1 of a container: each runs what `azready install` put there, again if it failed, and not again once it is done."""
 
 import pathlib
 import shutil
@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from agent import init
 from tests.boot import lab
 from tests.conftest import FROZEN
 
@@ -24,9 +25,14 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     shutil.rmtree(root, ignore_errors=True)
 
 
-def test_it_runs_once(image: tuple[str, pathlib.Path, str], tmp_path: pathlib.Path) -> None:
+def test_it_runs_until_it_is_done(image: tuple[str, pathlib.Path, str], tmp_path: pathlib.Path) -> None:
     name, root, installed = image
     assert f"init system: {name} (" in installed
+    (root / "etc/azready.toml").write_text("deadline = 3\n")
+    assert lab.boot(root, lab.plain(tmp_path, '[[goalstate]]\nstatus = 403\ntimes = "forever"\n')) == []
+    assert "gave up reporting Ready" in (root / "var/lib/said").read_text()
+    assert init.enabled(str(root))
+    (root / "etc/azready.toml").unlink()
     assert lab.boot(root, lab.plain(tmp_path)) == ["Ready"]
     said = (root / "var/lib/said").read_text()
     assert "disabled the unit: removed /etc/" in said

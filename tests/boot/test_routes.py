@@ -82,6 +82,16 @@ def test_an_image_that_was_made_so_boots(way: str, root: pathlib.Path, packages:
         assert lab.boot(root, lab.plain(tmp_path)) == []
 
 
+@pytest.mark.parametrize("name", ["sysvinit", "openrc", "runit"])
+def test_the_script_of_a_deb_runs_under_other_init_systems(name: str, root: pathlib.Path, packages: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    lab.root_with(name, root)
+    run(".deb", root, packages)
+    lab.prepare(root, name, package.EXECUTABLE, "sysvinit")
+    assert lab.boot(root, lab.plain(tmp_path)) == ["Ready"]
+    assert init.enabled(str(root)) == []
+    assert lab.boot(root, lab.plain(tmp_path)) == []
+
+
 def test_an_image_for_another_processor_gets_its_file(root: pathlib.Path, packages: pathlib.Path) -> None:
     built = BUILT["aarch64-pyinstaller"]
     built.command()
