@@ -14,6 +14,7 @@ _FILES = (
     ("/var/lib/azready/VM-ID.provisioned", "marker: this VM has been provisioned and Ready was accepted"),
     ("/var/lib/azready/customdata, userdata", "what came with the VM, readable by root only"),
     ("/etc/systemd/system/multi-user.target.wants/azready.service", "the link that starts the unit at boot, removed once the work is done"),
+    ("/var/lib/azready/disabled", "made instead where the link cannot be removed; the unit depends on its absence"),
 )
 
 
