@@ -23,7 +23,6 @@ _MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 _UNIT = """\
 [Unit]
 Description=Make this machine ready for Azure
-Documentation=man:azready(8)
 # Not after network-online.target: azready waits for the way to the platform itself, and does not wait for other networks.
 After=local-fs.target systemd-remount-fs.service
 # Before all that lets people in: gettys and the users of an sshd that a socket starts come after systemd-user-sessions.service, the rest are
