@@ -1,5 +1,6 @@
 """Init systems: which one an image has, and getting into and out of its boot, offline."""
 
+import os
 import pathlib
 import shutil
 import subprocess
@@ -7,6 +8,8 @@ import subprocess
 import pytest
 
 from agent import init
+from agent.errors import GuestError
+from agent.guest import files
 from agent.init import rivals
 from agent.init.others import with_azready, without_azready
 from tests.conftest import shellcheck, words
@@ -243,3 +246,35 @@ def test_install_warns_of_another_agent(tmp_path: pathlib.Path) -> None:
     result = run("install", "--root", systemd_image(tmp_path, "waagent.service"), "--dry-run")
     assert result.returncode == 0
     assert "the Azure Linux agent is enabled in this image (" in result.stderr
+
+
+def test_install_takes_a_mask_away_and_what_it_points_to_stays(tmp_path: pathlib.Path) -> None:
+    units = tmp_path / "etc/systemd/system"
+    units.mkdir(parents=True)
+    (tmp_path / "dev").mkdir()
+    os.mkfifo(tmp_path / "dev/null")
+    (units / "azready.service").symlink_to("/dev/null")
+    root, system = str(tmp_path), init.load("systemd")
+    assert (system.enable(root), system.enabled(root)) == (True, [])
+    assert system.install(root, "/opt/azready")
+    assert "ExecStart=/opt/azready provision\n" in (units / "azready.service").read_text()
+    assert system.enabled(root) == [f"{units}/multi-user.target.wants/azready.service"]
+    assert (tmp_path / "dev/null").is_fifo()
+
+
+def test_nothing_is_written_in_the_place_of_a_device(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "etc").mkdir()
+    os.mkfifo(tmp_path / "etc/null")
+    (tmp_path / "etc/hostname").symlink_to("null")
+    with pytest.raises(GuestError, match="it is no regular file"):
+        files.replace(str(tmp_path), "/etc/hostname", b"x")
+    assert (tmp_path / "etc/null").is_fifo()
+
+
+def test_what_is_disabled_under_sysvinit_has_links_that_stop_it(tmp_path: pathlib.Path) -> None:
+    root, system = str(tmp_path), init.load("sysvinit")
+    system.enable(root)
+    assert len(system.disable(root)) == 4
+    assert sorted(path.name for path in tmp_path.rglob("*azready")) == ["K01azready"] * 4
+    system.enable(root)
+    assert sorted(path.name for path in tmp_path.rglob("*azready")) == ["S01azready"] * 4
