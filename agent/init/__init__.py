@@ -1,4 +1,7 @@
-"""Init systems: which of them an image has, and how azready gets into and out of its boot. `systemd` and each of `others.SYSTEMS` answer to the same calls."""
+"""Init systems: which of them an image has, and how azready gets into and out of its boot.
+
+`systemd`, and each of `others.SYSTEMS` and `initramfs.SYSTEMS`, answer to the same calls.
+"""
 
 import posix
 

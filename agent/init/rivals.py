@@ -15,7 +15,6 @@ _SERVICES = {
     "the Azure Linux agent": ("walinuxagent", "waagent"),
     "azure-init": ("azure-init",),
 }
-_UNITS = ("/etc/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 # Folders of other init systems whose entries a boot starts.
 _STARTED = (
     *(f"/etc/runlevels/{level}" for level in ("sysinit", "boot", "default")),
@@ -40,10 +39,11 @@ def enabled(root: str) -> "tuple[str, str]":
 def _by_systemd(root: str, services: "tuple[str, ...]") -> str:
     for service in services:
         unit = f"{service}.service"
-        links = [link for folder in _UNITS for link in systemd.links(root, folder, unit)]
-        # A package that went may have left its links behind.
-        is_there = any(files.exists(root, f"{folder}/{unit}") for folder in _UNITS)
-        if links and is_there and not systemd.is_masked(root, unit):
+        # A package that went may have left its links behind; and most images have none of these, for which looking for links can be spared.
+        if not systemd.place(root, unit) or systemd.is_masked(root, unit):
+            continue
+        links = [link for folder in systemd.FOLDERS for link in systemd.links(root, folder, unit)]
+        if links:
             return links[0]
     return ""
 

@@ -13,7 +13,7 @@ NAME = "azready.service"
 PATH = "/etc/systemd/system"
 UNIT = f"{PATH}/{NAME}"
 WANTS = f"{PATH}/multi-user.target.wants"
-_PLACES = (UNIT, f"/usr/lib/systemd/system/{NAME}", f"/lib/systemd/system/{NAME}")  # ours, and those of packages
+FOLDERS = (PATH, "/usr/lib/systemd/system", "/lib/systemd/system")  # of units: the administrator's, and those of packages
 
 # Builders of images and, on some distributions, a first boot run `systemctl preset-all`, which disables what no preset enables.
 PRESET = "/etc/systemd/system-preset/80-azready.preset"
@@ -84,9 +84,9 @@ def is_used(root: str) -> bool:
     return any(files.exists(root, path) for path in _MANAGERS)
 
 
-def place(root: str) -> str:
+def place(root: str, unit_name: str = NAME) -> str:
     """The path of the unit that is there, as the image sees it; "" if there is none. Raises GuestError."""
-    return next((path for path in _PLACES if files.exists(root, path)), "")
+    return next((path for path in (f"{folder}/{unit_name}" for folder in FOLDERS) if files.exists(root, path)), "")
 
 
 def install(root: str, executable: str) -> bool:

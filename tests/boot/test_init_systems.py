@@ -7,11 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent import init
+from agent import cli, init
 from tests.boot import lab
 from tests.conftest import FROZEN
-
-EXECUTABLE = "/usr/local/bin/azready"
 
 
 @pytest.fixture(scope="module", params=[name for name in lab.NAMES if name != "systemd"])
@@ -20,7 +18,7 @@ def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     name = str(request.param)
     root = lab.root_with(name, tmp_path_factory.mktemp(name))
     said = subprocess.run([FROZEN, "install", "--root", root], check=True, capture_output=True, text=True).stderr
-    lab.prepare(root, name, EXECUTABLE)
+    lab.prepare(root, name, cli.DEFAULT_EXECUTABLE)
     yield name, root, said
     shutil.rmtree(root, ignore_errors=True)
 

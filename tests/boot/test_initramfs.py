@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from agent import cli
 from agent.init import initramfs
 from build.cache import BuildError
 from scripts.tasks import guests, nspawn
@@ -63,10 +64,10 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
         pytest.skip(str(error))
     root = guests.copy_of(guest, tmp_path_factory.mktemp(maker))
     subprocess.run([FROZEN, "install", "--root", root, "--init", maker], check=True, capture_output=True)
-    lab.say_so(root, "/usr/local/bin/azready")
+    lab.say_so(root, cli.DEFAULT_EXECUTABLE)
     for path in initramfs.SYSTEMS[maker].paths():
         script = root / path.lstrip("/")
-        script.write_text(script.read_text().replace("/usr/local/bin/azready provision", "/sbin/said"))
+        script.write_text(script.read_text().replace(f"{cli.DEFAULT_EXECUTABLE} provision", "/sbin/said"))
     (root / "var/unpacked").mkdir()
     # dracut asks /proc what it runs in.
     command = f'mount -t proc proc "$1/proc" && exec chroot "$1" /bin/sh -ec "{MAKERS[maker][0]}"'

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent import init
+from agent import cli, init
 from build import toolchain
 from scripts.tasks import package
 from tests.boot import lab
@@ -75,7 +75,7 @@ def test_an_image_that_was_made_so_boots(way: str, root: pathlib.Path, packages:
     lab.root_with(name, root)
     run(way, root, packages)
     assert len(init.enabled(str(root))) >= 1
-    lab.prepare(root, name, package.EXECUTABLE if way in PACKAGED else "/usr/local/bin/azready")
+    lab.prepare(root, name, package.EXECUTABLE if way in PACKAGED else cli.DEFAULT_EXECUTABLE)
     assert lab.boot(root, lab.plain(tmp_path)) == ["Ready"]
     assert init.enabled(str(root)) == []
     if way in PACKAGED:
