@@ -83,7 +83,7 @@ def check(job: "provision.Job") -> Findings:
 
 
 def _privilege(job: "provision.Job", findings: Findings) -> None:
-    if job.root == "/" and posix.geteuid() != 0:
+    if job.root.is_live and posix.geteuid() != 0:
         findings.add(HINT, "user", "this is not root: provisioning needs root, and some of what follows may be hidden from this user")
 
 

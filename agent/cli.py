@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agent.config import Config
     from agent.log import Log
     from agent.provision import Job
+    from agent.root import Root
 
 DEFAULT_DEADLINE = 1200.0  # seconds: the platform itself gives up after about 40 minutes
 CHECK_DEADLINE = 10.0  # seconds
@@ -192,7 +193,7 @@ def _check(options: dict[str, str], log: "Log") -> int:
     return EXIT_DONE if findings.good else EXIT_FAILED
 
 
-def _job(root: str, options: dict[str, str], config: "Config | None", log: "Log") -> "Job":
+def _job(root: "Root", options: dict[str, str], config: "Config | None", log: "Log") -> "Job":
     """The work as command line and configuration describe it; the command line counts. Raises UsageError."""
     from agent.azure.retry import Deadline
     from agent.config import Config
@@ -290,16 +291,13 @@ def _endpoint(options: dict[str, str], option: str, default: str) -> "Endpoint":
     return Endpoint(options.get(option, default))
 
 
-def _root(options: dict[str, str], *, changes: bool = False) -> str:
-    """The absolute path of --root. `changes` says that the command changes files there, which on this machine itself takes root. Raises UsageError."""
+def _root(options: dict[str, str], *, changes: bool = False) -> "Root":
+    """The tree of --root. `changes` says that the command changes files there, which on this machine itself takes root. Raises UsageError."""
+    from agent.root import Root
+
     given = options.get("--root", "/")
-    root = given if given.startswith("/") else f"{posix.getcwd()}/{given}"
-    try:
-        posix.close(posix.open(root, posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC))
-    except OSError as error:
-        raise UsageError(f"--root {given!r} cannot be used: {reason(error)}") from None
-    root = "/" + root.strip("/")
-    if changes and root == "/" and posix.geteuid() != 0 and "--dry-run" not in options:
+    root = Root(given if given.startswith("/") else f"{posix.getcwd()}/{given}")
+    if changes and root.is_live and posix.geteuid() != 0 and "--dry-run" not in options:
         raise PrivilegeError("this changes the machine and needs root: run it as root, or name another tree with --root DIR")
     return root
 

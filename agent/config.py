@@ -6,12 +6,14 @@ key and line: a misspelt key that is passed over in silence would be found out a
 
 from agent.azure import imds, wireserver
 from agent.errors import UsageError
-from agent.guest import files
+from agent.root import read_given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
+
+    from agent.root import Root
 
 DEFAULT_PATH = "/etc/azready.toml"
 STEPS = ("media", "host_name", "publish_host_name", "user", "sudo", "ssh_keys", "password", "sshd", "host_keys", "custom_data", "user_data", "kvp")
@@ -82,14 +84,14 @@ class Config:
         self.media_wait = float(str(values["media.wait"]))
 
 
-def load(root: str, path: str = "") -> Config:
+def load(root: "Root", path: str = "") -> Config:
     """The configuration of the system below `root`, or the one in the file `path` (of this machine). Raises UsageError, GuestError."""
-    content = files.read("/", path) if path else files.read(root, DEFAULT_PATH)
+    content = read_given(path) if path else root.read(DEFAULT_PATH)
     if content is None:
         if path:
             raise UsageError(f"--config {path!r} cannot be used: no such file")
         return Config()
-    return parse(path or files.resolve(root, DEFAULT_PATH), content)
+    return parse(path or root.shown(DEFAULT_PATH), content)
 
 
 def parse(name: str, content: bytes) -> Config:

@@ -69,4 +69,5 @@ class GaveUp(AzreadyError):
 
 def reason(error: OSError) -> str:
     """What the system said, as it reads in the middle of a line: "no such file or directory"."""
-    return (error.strerror or str(error)).lower()
+    text = error.strerror or str(error)
+    return text[:1].lower() + text[1:]  # the rest may hold a path

@@ -6,15 +6,18 @@ from stat import S_ISDIR, S_ISREG
 
 from agent import init
 from agent.config import DEFAULT_PATH
-from agent.errors import GuestError, UsageError, reason
-from agent.guest import accountfiles, accounts, files, hostname, sshd, sudo
+from agent.errors import GuestError, UsageError
+from agent.guest import accountfiles, accounts, hostname, sshd, sudo
 from agent.init import rivals
+from agent.log import printable
+from agent.root import read_given
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from agent.log import Log
+    from agent.root import Root
 
 # Programs that every image with an init system has in some form: what they are made for, the image is.
 _TYPICAL = ("/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/bin/sh", "/usr/bin/env", "/bin/busybox", "/usr/bin/bash")
@@ -28,7 +31,7 @@ _THEN = {
 }
 
 
-def install(root: str, executable: str, log: "Log", *, dry_run: bool, system: str = "", file: str = "") -> None:
+def install(root: "Root", executable: str, log: "Log", *, dry_run: bool, system: str = "", file: str = "") -> None:
     """Put the running file, or `file`, at `executable` (path inside the root), the unit for the init system `system` (found out if ""), and what enables it.
 
     Raises GuestError, UsageError.
@@ -48,12 +51,12 @@ def install(root: str, executable: str, log: "Log", *, dry_run: bool, system: st
     if dry_run:
         log.info(f"would put {executable}, its {system} unit, and the link that enables it")
         return
-    if files.head(root, executable, len(content) + 1) == content:
+    if root.head(executable, len(content) + 1) == content:
         log.info(f"{executable} is there already")
     else:
-        files.replace(root, executable, content, 0o755)
+        root.replace(executable, content, 0o755)
         log.info(f"{executable}: {len(content)} bytes")
-    _make_executable(root, executable)
+    root.add_permissions(executable, 0o111)
     changed = used.install(root, executable)
     log.info(used.place(root) + ("" if changed else " is there already"))
     log.info(f"azready {'is enabled: it runs at the next boot' if used.enable(root) else 'was enabled already'}")
@@ -61,7 +64,7 @@ def install(root: str, executable: str, log: "Log", *, dry_run: bool, system: st
         log.info(_THEN[system])
 
 
-def uninstall(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
+def uninstall(root: "Root", executable: str, log: "Log", *, dry_run: bool) -> None:
     """Take the unit, its links and the file away; markers and the configuration stay. Raises GuestError."""
     if dry_run:
         places = [init.load(name).place(root) for name in init.installed(root)]
@@ -73,7 +76,7 @@ def uninstall(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
         place = init.load(name).place(root)
         if init.load(name).uninstall(root):
             removed.append(place)
-    if files.discard(root, executable):
+    if root.discard(executable):
         removed.append(executable)
     log.info(f"removed {', '.join(removed)}" if removed else "nothing of azready was found")
 
@@ -81,12 +84,12 @@ def uninstall(root: str, executable: str, log: "Log", *, dry_run: bool) -> None:
 class Generalization:
     """What makes a machine an image again: `actions` is a list of (what is done, in words; the function that does it)."""
 
-    def __init__(self, root: str, state_directory: str, user: str) -> None:
+    def __init__(self, root: "Root", state_directory: str, user: str) -> None:
         """Look at the system below `root`; nothing is changed yet. Raises UsageError if `user` cannot be removed, GuestError."""
         self._root = root
         removed = list(self._removed(state_directory))
-        self.actions = [(f"remove {path}", self._remover(path)) for path in removed]
-        self.actions += self._logs("/var/log", removed)
+        self.actions = [(f"remove {printable(path)}", self._remover(path)) for path in removed]
+        self.actions += self._logs(removed)
         self.actions += self._machine_id()
         self.actions += self._host_name()
         if user:
@@ -97,78 +100,103 @@ class Generalization:
     def _removed(self, state_directory: str) -> "Iterator[str]":
         for pattern in (f"{state_directory}/*", *_REMOVED):
             for path in sorted(_glob(self._root, pattern)):
-                if path == _DBUS_ID and files.is_link(self._root, path):
+                if path == _DBUS_ID and self._root.is_link(path):
                     continue  # to /etc/machine-id, which is emptied
                 yield path
 
-    def _logs(self, folder: str, removed: "list[str]") -> "Iterator[tuple[str, Callable[[], object]]]":
-        """Logs that were rotated go, those that are written to are emptied, at any depth; what is removed as a whole needs neither."""
-        for name in files.names(self._root, folder):
-            path = f"{folder}/{name}"
-            try:
-                status = posix.lstat(files.itself(self._root, path))
-            except OSError:
-                continue
-            if path in removed:
-                continue
-            if S_ISDIR(status.st_mode):
-                yield from self._logs(path, removed)
-            elif S_ISREG(status.st_mode) and name.endswith(_ROTATED):
-                yield f"remove {path}", self._remover(path)
-            elif S_ISREG(status.st_mode) and status.st_size:
-                yield f"empty {path}", self._emptier(path)
+    def _logs(self, removed: "list[str]") -> "Iterator[tuple[str, Callable[[], object]]]":
+        """Empty logs that are written to, and remove those that were rotated.
+
+        So does what is nested too deep to be a log, and a file with a second name, which may be
+        another's. What is removed as a whole needs neither.
+        """
+        waiting = [_LOGS]
+        while waiting:
+            folder = waiting.pop()
+            for name in self._root.names(folder):
+                path = f"{folder}/{name}"
+                status = self._root.status(path, follow=False)
+                if status is None or path in removed:
+                    continue
+                if S_ISDIR(status.st_mode) and path.count("/") < _DEEPEST_LOG:
+                    waiting.append(path)
+                elif S_ISDIR(status.st_mode) or (S_ISREG(status.st_mode) and (name.endswith(_ROTATED) or status.st_nlink != 1)):
+                    yield f"remove {printable(path)}", self._remover(path)
+                elif S_ISREG(status.st_mode) and status.st_size:
+                    yield f"empty {printable(path)}", self._emptier(path)
 
     def _machine_id(self) -> "Iterator[tuple[str, Callable[[], object]]]":
-        if files.read(self._root, "/etc/machine-id"):
+        if self._root.read("/etc/machine-id"):
             # Empty, not missing and not "uninitialized": machine-id(5) on images.
             yield "empty /etc/machine-id", self._emptier("/etc/machine-id")
 
     def _host_name(self) -> "Iterator[tuple[str, Callable[[], object]]]":
-        old = files.read(self._root, hostname.HOSTNAME)
+        old = self._root.read(hostname.HOSTNAME)
         if old is None:
             return
         name = old.decode("utf-8", "replace").strip()
-        hosts = files.read(self._root, hostname.HOSTS) or b""
+        hosts = self._root.read(hostname.HOSTS) or b""
         cleaned = hostname.hosts_without(hosts, name)
         if cleaned != hosts:
-            yield f"take {name} out of {hostname.HOSTS}", lambda: files.replace(self._root, hostname.HOSTS, cleaned)
+            yield f"take {name} out of {hostname.HOSTS}", lambda: self._root.replace(hostname.HOSTS, cleaned)
         yield f"remove {hostname.HOSTNAME} ({name})", self._remover(hostname.HOSTNAME)
 
     def _user(self, user: str) -> "Iterator[tuple[str, Callable[[], object]]]":
         account = accounts.find(self._root, user)
+        refused = f"--user {user!r} cannot be removed: "
         if account is None:
-            raise UsageError(f"--user {user!r} cannot be removed: there is no such user")
+            raise UsageError(f"{refused}there is no such user")
         if not accounts.is_person(self._root, account):
-            raise UsageError(f"--user {user!r} cannot be removed: it belongs to the system, with uid {account.uid}")
-        content = files.read(self._root, accounts.PASSWD) or b""
-        for other in accountfiles.entries(content):
-            if other[0] != user and len(other) > 5 and f"{other[5].rstrip('/')}/".startswith(f"{account.home.rstrip('/')}/"):
-                raise UsageError(f"--user {user!r} cannot be removed: its home {account.home} holds that of {other[0]}")
-        if account.home.strip("/").count("/") == 0:
-            raise UsageError(f"--user {user!r} cannot be removed: its home {account.home} is a folder of the system's")
-        for path in (f"/var/mail/{user}", f"/var/spool/mail/{user}", f"/var/spool/cron/crontabs/{user}", f"/var/spool/cron/{user}", account.home):
-            if files.exists(self._root, path):
-                yield f"remove {path}", self._remover(path)
+            raise UsageError(f"{refused}it belongs to the system, with uid {account.uid}")
+        if why := accounts.refusal(user):
+            raise UsageError(f"{refused}{why}")
+        home = self._home(account, refused)
+        if processes := _processes(self._root, account.uid):
+            raise UsageError(f"{refused}it has processes ({processes}): end them first")
+        for path in (*(f"{folder}/{user}" for folder in _OF_USERS), account.home, home):
+            if self._root.status(path, follow=False) is not None:
+                yield f"remove {printable(path)}", self._remover(path)
+                if path == home:
+                    break
         yield f"remove the user {user} (uid {account.uid})", lambda: accounts.remove(self._root, user)
+
+    def _home(self, account: "accounts.Account", refused: str) -> str:
+        """Return the home of a user with every link followed; refuse one that is not the user's own.
+
+        Raises UsageError: whatever stands in passwd, what is removed must belong to that user.
+        """
+        home = account.home
+        parts = home.strip("/").split("/")
+        if not home.startswith("/") or set(parts) & {"", ".", ".."}:
+            raise UsageError(f"{refused}its home {home!r} is not a plain absolute path")
+        content = self._root.read(accounts.PASSWD) or b""
+        for other in accountfiles.entries(content):
+            if other[0] != account.name and len(other) > 5 and f"{other[5].rstrip('/')}/".startswith(f"/{'/'.join(parts)}/"):
+                raise UsageError(f"{refused}its home {home} holds that of {other[0]}")
+        real = self._root.resolve(home.rstrip("/"))
+        for path in (home, real):
+            if path.strip("/").count("/") == 0 or path.startswith(_SYSTEM_FOLDERS):
+                raise UsageError(f"{refused}its home {path} is a folder of the system's")
+        status = self._root.status(real)
+        if status is not None and (status.st_uid != account.uid or not S_ISDIR(status.st_mode)):
+            raise UsageError(f"{refused}its home {real} is not a folder of that user (it belongs to uid {status.st_uid})")
+        return real
 
     def _enabler(self, name: str) -> "Callable[[], object]":
         return lambda: init.load(name).enable(self._root)
 
     def _remover(self, path: str) -> "Callable[[], object]":
-        return lambda: files.discard_tree(self._root, path)
+        return lambda: self._root.discard_tree(path)
 
     def _emptier(self, path: str) -> "Callable[[], object]":
-        def empty() -> None:
-            place = files.resolve(self._root, path)
-            try:
-                # In place: who has a log open goes on writing into it.
-                posix.truncate(place, 0)
-            except OSError as error:
-                raise GuestError(f"cannot empty {place}: {reason(error)}") from None
-
-        return empty
+        return lambda: self._root.empty(path)
 
 
+_LOGS = "/var/log"
+_DEEPEST_LOG = 16  # parts of a path
+_OF_USERS = ("/var/mail", "/var/spool/mail", "/var/spool/cron/crontabs", "/var/spool/cron")
+_SYSTEM_FOLDERS = ("/boot/", "/dev/", "/etc/", "/proc/", "/run/", "/sys/", "/usr/")
+_USER_MANAGER = ("systemd", "(sd-pam)")  # stays while the user is logged in, and ends after that
 _ROTATED = (".gz", ".xz", ".old", ".1")
 _DBUS_ID = "/var/lib/dbus/machine-id"
 # Each with at most one * in a part; what is not there is passed over.
@@ -214,7 +242,7 @@ _REMOVED = (
 )
 
 
-def _glob(root: str, pattern: str) -> "list[str]":
+def _glob(root: "Root", pattern: str) -> "list[str]":
     """The paths inside the root that match; links in folders on the way are followed inside the root, the last part is not."""
     found = [""]
     for part in pattern.strip("/").split("/"):
@@ -224,20 +252,37 @@ def _glob(root: str, pattern: str) -> "list[str]":
             if not star:
                 names = [part]
             else:
-                names = [
-                    name for name in files.names(root, folder or "/") if len(name) >= len(before + after) and name.startswith(before) and name.endswith(after)
-                ]
+                names = [name for name in root.names(folder or "/") if len(name) >= len(before + after) and name.startswith(before) and name.endswith(after)]
             step += [f"{folder}/{name}" for name in names]
         found = step
-    return [path for path in found if _is_there(root, path)]
+    return [path for path in found if root.status(path, follow=False) is not None]
 
 
-def _is_there(root: str, path: str) -> bool:
-    try:
-        posix.lstat(files.itself(root, path))
-    except OSError:
-        return False
-    return True
+def _processes(root: "Root", uid: int) -> str:
+    """Name the processes of a user on this machine, "" if there are none.
+
+    The user may be the one who runs this by sudo: the ancestors of this process do not count, nor
+    does the user's own service manager. The fields are those of proc_pid_status(5).
+    """
+    if not root.is_live:
+        return ""
+    parents, found = {}, {}
+    for pid in root.names("/proc"):
+        if not pid.isdigit():
+            continue
+        try:
+            lines = (root.read(f"/proc/{pid}/status") or b"").decode("utf-8", "replace").splitlines()
+        except GuestError:
+            continue  # it has ended meanwhile
+        fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        parents[pid] = fields.get("PPid", "")
+        if str(uid) in fields.get("Uid", "").split() and fields.get("Name") not in _USER_MANAGER:
+            found[pid] = fields.get("Name", "")
+    ancestor = str(posix.getpid())
+    while ancestor:
+        found.pop(ancestor, None)
+        ancestor = parents.pop(ancestor, "")
+    return printable(", ".join(f"{pid} {name}" for pid, name in found.items()))
 
 
 def _own_file() -> bytes:
@@ -245,7 +290,7 @@ def _own_file() -> bytes:
     if not hasattr(sys, "frozen"):
         raise UsageError("install puts the running file into an image, and this is not the static file: run dist/azready-... install")
     for path in ("/proc/self/exe", sys.executable):
-        content = files.read_at(path, _MAX_OWN)
+        content = read_given(path, _MAX_OWN)
         if content:
             return content
     raise GuestError(f"cannot read the running file, neither as /proc/self/exe nor as {sys.executable}")
@@ -253,7 +298,7 @@ def _own_file() -> bytes:
 
 def _given_file(path: str) -> bytes:
     """The bytes of a static file for another machine. Raises UsageError, GuestError."""
-    content = files.read_at(path, _MAX_OWN)
+    content = read_given(path, _MAX_OWN)
     if content is None:
         raise UsageError(f"--file {path!r} cannot be used: no such file")
     if not _machine(content):
@@ -261,12 +306,12 @@ def _given_file(path: str) -> bytes:
     return content
 
 
-def _check_machine(root: str, content: bytes) -> None:
+def _check_machine(root: "Root", content: bytes) -> None:
     """Refuse an image whose programs are for another processor. Raises GuestError."""
     own = _machine(content)
     for path in _TYPICAL:
         try:
-            found = _machine(files.head(root, path, 64))
+            found = _machine(root.head(path, 64))
         except GuestError:
             continue
         if found and found != own:
@@ -283,12 +328,3 @@ def _machine(program: bytes) -> int:
     if len(program) < 20 or program[:4] != b"\x7fELF":
         return 0
     return int.from_bytes(program[18:20], "big" if program[5] == 2 else "little")
-
-
-def _make_executable(root: str, path: str) -> None:
-    place = files.resolve(root, path)
-    try:
-        if posix.stat(place).st_mode & 0o111 != 0o111:
-            posix.chmod(place, 0o755)
-    except OSError as error:
-        raise GuestError(f"cannot make {place} executable: {reason(error)}") from None

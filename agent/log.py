@@ -42,7 +42,7 @@ class Log:
 
     def _write(self, level: int, word: str, text: str) -> None:
         # One line whatever the text holds: values from outside end up in messages.
-        text = "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+        text = printable(text)
         start = f"<{level}>" if self._priority else f"azready [{monotonic() - self.started:8.3f}] "
         try:
             posix.write(2, f"{start}{word}{text}\n".encode("utf-8", "backslashreplace"))
@@ -55,6 +55,11 @@ class Quiet(Log):
 
     def _write(self, level: int, word: str, text: str) -> None:
         pass
+
+
+def printable(text: str) -> str:
+    """Return `text` with every character that would not print as an escape: a file may have any name."""
+    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
 
 
 def _is_journal() -> bool:

@@ -7,9 +7,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.config import Config
     from agent.osprofile import OSProfile
+    from agent.root import Root
 
 
-def plan(root: str, config: "Config", profile: "OSProfile") -> "tuple[list[str], list[str]]":
+def plan(root: "Root", config: "Config", profile: "OSProfile") -> "tuple[list[str], list[str]]":
     """(what would be done, each to be read behind "would"; what would make the run fail)."""
     steps: list[str] = []
     problems: list[str] = []
@@ -33,7 +34,7 @@ def plan(root: str, config: "Config", profile: "OSProfile") -> "tuple[list[str],
     return steps, problems
 
 
-def _user(root: str, config: "Config", profile: "OSProfile", steps: "list[str]", problems: "list[str]") -> None:
+def _user(root: "Root", config: "Config", profile: "OSProfile", steps: "list[str]", problems: "list[str]") -> None:
     name = profile.user_name
     try:
         account = accounts.check(root, name)

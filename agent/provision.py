@@ -14,7 +14,7 @@ from agent.azure.retry import Deadline
 from agent.azure.wireserver import Wireserver
 from agent.config import DEFAULT_PATH
 from agent.errors import AzreadyError, GaveUp, GuestError, PrivilegeError, Refused
-from agent.guest import files, hostname, state
+from agent.guest import hostname, state
 from agent.osprofile import OSProfile
 
 TYPE_CHECKING = False
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from agent.guest.accounts import Account
     from agent.log import Log
     from agent.protocol.imds import InstanceMetadata
+    from agent.root import Root
 
     T = TypeVar("T")
 
@@ -46,7 +47,7 @@ class Terminated(AzreadyError):
 
 
 class Job:
-    """What one run works on: `root` (path; "/" is this machine), the two endpoints, `deadline`, `config`, `log`, the choices `force` and `dry_run`; and what
+    """What one run works on: `root` (Root), the two endpoints, `deadline`, `config`, `log`, the choices `force` and `dry_run`; and what
     it finds out: `vm_id` ("" if unknown) and `notes` for the report.
     """
 
@@ -54,7 +55,7 @@ class Job:
 
     def __init__(
         self,
-        root: str,
+        root: "Root",
         wireserver: "Endpoint",
         imds: "Endpoint",
         deadline: Deadline,
@@ -132,13 +133,13 @@ def _carry_out(job: Job, profile: OSProfile) -> None:
     _step(job, "host_keys", lambda: _host_keys(job))
     _step(job, "custom_data", lambda: _custom_data(job, profile))
     _step(job, "user_data", lambda: _save(job, "userData", profile.user_data()))
-    _or_warn(job, lambda: files.settle(job.root, (*_CHANGED, job.config.state_directory)))
+    _or_warn(job, lambda: job.root.settle((*_CHANGED, job.config.state_directory)))
     _step(job, "kvp", lambda: _record_success(job))
 
 
 def is_wanted(job: Job) -> bool:
     """Whether this machine is on Azure and not provisioned yet; if not, the log says so. Raises PrivilegeError if this user may not find out."""
-    if job.root == "/" and posix.geteuid() != 0 and not job.dry_run:
+    if job.root.is_live and posix.geteuid() != 0 and not job.dry_run:
         raise PrivilegeError("provision changes this machine and needs root: run it as root, or name another tree with --root DIR")
     if not job.force and not _on_azure(job):
         return False

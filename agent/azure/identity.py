@@ -4,7 +4,9 @@ The chassis asset tag is the platform's own mark; vendor strings also match plai
 are byte-swapped on Gen1 VMs against what IMDS says, and whose case depends on the kernel: ids are compared in lower case and in both byte orders.
 """
 
-import posix
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.root import Root
 
 AZURE_ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
 
@@ -12,18 +14,18 @@ _DMI = "/sys/class/dmi/id/"
 _GROUPS = (8, 4, 4, 4, 12)
 
 
-def asset_tag(root: str) -> str:
+def asset_tag(root: "Root") -> str:
     """The chassis asset tag, "" if there is none to read. `root` is looked under first, so that an image's own sysfs counts."""
     return _read(root, "chassis_asset_tag")
 
 
-def on_azure(root: str) -> "tuple[bool, str]":
+def on_azure(root: "Root") -> "tuple[bool, str]":
     """(whether this is a VM on Azure, what the chassis asset tag says, in words)."""
     tag = asset_tag(root)
     return tag == AZURE_ASSET_TAG, f"the chassis asset tag is {tag!r}" if tag else "there is no chassis asset tag"
 
 
-def vm_id(root: str) -> str:
+def vm_id(root: "Root") -> str:
     """The DMI product UUID in lower case, "" if there is none, it cannot be read, or it is not a UUID."""
     return canonical(_read(root, "product_uuid"))
 
@@ -43,23 +45,11 @@ def swapped(uuid: str) -> str:
     return "-".join([*turned, fourth, fifth])
 
 
-def read_attribute(path: str) -> "str | None":
-    """The text of one attribute in sysfs, without padding; None if it is not there or cannot be read."""
-    try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
-    except OSError:
-        return None
-    try:
-        return posix.read(fd, 4096).decode("ascii", "replace").strip()
-    except OSError:
-        return None
-    finally:
-        posix.close(fd)
+def _read(root: "Root", name: str) -> str:
+    text = root.attribute(_DMI + name)
+    if text is None and not root.is_live:
+        from agent.root import Root
 
-
-def _read(root: str, name: str) -> str:
-    for path in dict.fromkeys((root.rstrip("/") + _DMI + name, _DMI + name)):
-        text = read_attribute(path)
-        if text is not None:
-            return text
-    return ""
+        with Root() as live:
+            text = live.attribute(_DMI + name)
+    return text or ""

@@ -9,7 +9,6 @@ from errno import ENOENT, ENOMEDIUM, ENXIO
 from stat import S_ISBLK, S_ISREG
 from time import sleep
 
-from agent.azure.identity import read_attribute
 from agent.errors import GuestError, ProtocolError, reason
 from agent.protocol import iso9660, ovf, udf
 from agent.protocol.medium import MediumError
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from agent.azure.retry import Deadline
     from agent.log import Log
+    from agent.root import Root
 
     Files = dict[str, bytes]
 
@@ -43,26 +43,22 @@ class Medium:
         self.custom_data = custom_data
 
 
-def devices(root: str) -> "list[str]":
+def devices(root: "Root") -> "list[str]":
     """Paths of everything that claims to be an optical drive, each once."""
-    base = root.rstrip("/")
-    found = [
-        f"/dev/{name}" for name in _names(f"{base}/sys/block") if name.startswith("sr") or read_attribute(f"{base}/sys/block/{name}/device/type") == _OPTICAL
-    ]
+    found = [f"/dev/{name}" for name in root.names("/sys/block") if name.startswith("sr") or root.attribute(f"/sys/block/{name}/device/type") == _OPTICAL]
     found += _BY_NAME
-    found += [f"{_BY_LABEL}/{name}" for name in _names(base + _BY_LABEL) if name.startswith(_LABEL)]
+    found += [f"{_BY_LABEL}/{name}" for name in root.names(_BY_LABEL) if name.startswith(_LABEL)]
     unique: dict[tuple[int, int], str] = {}
     for path in found:
-        try:
-            status = posix.stat(base + path)
-        except OSError:
+        status = root.status(path)
+        if status is None:
             continue
         if S_ISBLK(status.st_mode) or S_ISREG(status.st_mode):
             unique.setdefault((status.st_rdev, status.st_ino if S_ISREG(status.st_mode) else 0), path)
     return list(unique.values())
 
 
-def find(root: str, given: "tuple[str, ...]", wait: "Deadline", by_kernel: "Callable[[str], Files]", log: "Log") -> "Medium | None":
+def find(root: "Root", given: "tuple[str, ...]", wait: "Deadline", by_kernel: "Callable[[str], Files]", log: "Log") -> "Medium | None":
     """The first provisioning CD in the devices `given`, or in all that there are; None without one, and the log says why.
 
     `wait` is how long a device may take to appear. `by_kernel(device)` reads the wanted files of what only the kernel understands, raises GuestError.
@@ -71,8 +67,7 @@ def find(root: str, given: "tuple[str, ...]", wait: "Deadline", by_kernel: "Call
     while True:
         candidates = list(given) or devices(root)
         for device in candidates:
-            path = root.rstrip("/") + device
-            if path not in failed and (medium := _medium(path, by_kernel, failed, log)):
+            if device not in failed and (medium := _medium(root, device, by_kernel, failed, log)):
                 return medium
         if wait.left() <= 0:
             break
@@ -81,9 +76,9 @@ def find(root: str, given: "tuple[str, ...]", wait: "Deadline", by_kernel: "Call
     return None
 
 
-def read_files(path: str) -> "Files":
+def read_files(root: "Root", path: str) -> "Files":
     """The wanted files on the device or image at `path`, by our own readers of UDF and ISO 9660. Raises MediumError, OSError."""
-    fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC)
+    fd = root.open_device(path)
     try:
         size = posix.lseek(fd, 0, 2)
 
@@ -108,10 +103,10 @@ def read_files(path: str) -> "Files":
         posix.close(fd)
 
 
-def _medium(path: str, by_kernel: "Callable[[str], Files]", failed: "set[str]", log: "Log") -> "Medium | None":
+def _medium(root: "Root", path: str, by_kernel: "Callable[[str], Files]", failed: "set[str]", log: "Log") -> "Medium | None":
     """The CD at `path`; None if there is none, and then `path` is in `failed` if looking again cannot help."""
     try:
-        found = read_files(path)
+        found = read_files(root, path)
     except OSError as error:
         if error.errno not in (ENOENT, ENOMEDIUM, ENXIO):
             failed.add(path)
@@ -137,10 +132,3 @@ def _medium(path: str, by_kernel: "Callable[[str], Files]", failed: "set[str]", 
         return None
     log.info(f"provisioning CD: {path}")
     return medium
-
-
-def _names(folder: str) -> "list[str]":
-    try:
-        return sorted(posix.listdir(folder))
-    except OSError:
-        return []

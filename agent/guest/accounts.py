@@ -7,17 +7,17 @@ those of passwd(5), shadow(5), group(5), gshadow(5) and login.defs(5).
 
 import posix
 from errno import EROFS
-from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 from time import monotonic, sleep, time
 
 from agent.errors import GuestError, reason
-from agent.guest import accountfiles, files, programs
+from agent.guest import accountfiles, programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from agent.log import Log
+    from agent.root import Root
 
 PASSWD, SHADOW, GROUP, GSHADOW = "/etc/passwd", "/etc/shadow", "/etc/group", "/etc/gshadow"
 MAX_NAME = 32  # bytes, LOGIN_NAME_MAX of the tools
@@ -47,16 +47,16 @@ class Account:
 class Locked:
     """Holds the lock of the account files below `root` (lckpwdf(3)) as a context manager. Raises GuestError if it is not free within LOCK_LIMIT."""
 
-    def __init__(self, root: str) -> None:
+    def __init__(self, root: "Root") -> None:
         self._root = root
         self._fd = -1
 
     def __enter__(self) -> None:
-        files.make_directories(self._root, "/etc")
-        place = files.resolve(self._root, _LOCK)
+        self._root.make_folders("/etc")
+        place = self._root.shown(_LOCK)
         end = monotonic() + LOCK_LIMIT
         try:
-            self._fd = posix.open(place, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC, 0o600)
+            self._fd = self._root.open(_LOCK, posix.O_RDWR | posix.O_CREAT)
         except OSError as error:
             if error.errno == EROFS:
                 return  # nobody can change a thing; an account that is complete needs no change
@@ -94,13 +94,13 @@ def refusal(name: str) -> str:
     return ""
 
 
-def find(root: str, name: str) -> "Account | None":
+def find(root: "Root", name: str) -> "Account | None":
     """The account `name`, None if there is none. Raises GuestError."""
     fields = accountfiles.entry(_read(root, PASSWD), name)
     return Account([*fields, *[""] * 7][:7]) if fields else None
 
 
-def check(root: str, name: str) -> "Account | None":
+def check(root: "Root", name: str) -> "Account | None":
     """The account `name`, None if it is to be made. Raises GuestError if nobody may log in by that name."""
     if why := refusal(name):
         raise GuestError(f"the user name {name!r} is refused: {why}")
@@ -110,7 +110,7 @@ def check(root: str, name: str) -> "Account | None":
     return account
 
 
-def ensure(root: str, name: str, shell: str, log: "Log") -> Account:
+def ensure(root: "Root", name: str, shell: str, log: "Log") -> Account:
     """Make the account `name`, or keep and complete the one that is there; `shell` is for a new one. The home is made, too.
 
     Raises GuestError if the name is refused, belongs to the system, or the files cannot be written.
@@ -130,7 +130,7 @@ def ensure(root: str, name: str, shell: str, log: "Log") -> Account:
     return account
 
 
-def add_to_groups(root: str, account: Account, groups: "Iterable[str]", log: "Log") -> None:
+def add_to_groups(root: "Root", account: Account, groups: "Iterable[str]", log: "Log") -> None:
     """Make the account a member of those of `groups` that exist. Raises GuestError."""
     with Locked(root):
         content = _read(root, GROUP)
@@ -145,12 +145,12 @@ def add_to_groups(root: str, account: Account, groups: "Iterable[str]", log: "Lo
         log.info(f"user {account.name} is in {', '.join(joined)}")
 
 
-def default_shell(root: str) -> str:
+def default_shell(root: "Root") -> str:
     """bash if the image has it, in its traditional place if it is there, too; else sh."""
-    return "/bin/bash" if files.exists(root, "/bin/bash") else programs.find(root, "bash") or "/bin/sh"
+    return "/bin/bash" if root.exists("/bin/bash") else programs.find(root, "bash") or "/bin/sh"
 
 
-def login_settings(root: str) -> "dict[str, int]":
+def login_settings(root: "Root") -> "dict[str, int]":
     """What /etc/login.defs says about new accounts, with the tools' own defaults for the rest. Raises GuestError."""
     settings = dict(_DEFAULTS)
     for line in _read(root, "/etc/login.defs").decode("utf-8", "replace").splitlines():
@@ -163,7 +163,7 @@ def login_settings(root: str) -> "dict[str, int]":
     return settings
 
 
-def remove(root: str, name: str) -> None:
+def remove(root: "Root", name: str) -> None:
     """Take the account out of the account files and out of every group; its files stay. Raises GuestError."""
     with Locked(root):
         for path in (SHADOW, GSHADOW, GROUP, "/etc/subuid", "/etc/subgid"):
@@ -173,12 +173,12 @@ def remove(root: str, name: str) -> None:
         _write_changed(root, PASSWD, lambda old: accountfiles.without_entry(old, name), only_existing=True)
 
 
-def is_person(root: str, account: Account) -> bool:
+def is_person(root: "Root", account: Account) -> bool:
     """Whether the account is one that people log in to: neither root nor the system's. Raises GuestError."""
     return login_settings(root)["UID_MIN"] <= account.uid != _NOBODY
 
 
-def set_password_field(root: str, name: str, value: str) -> None:
+def set_password_field(root: "Root", name: str, value: str) -> None:
     """Put `value`, a hash or a lock, into the second field of the account's shadow entry. Raises GuestError."""
     with Locked(root):
         content = _read(root, SHADOW)
@@ -189,12 +189,12 @@ def set_password_field(root: str, name: str, value: str) -> None:
             _write(root, SHADOW, accountfiles.with_entry(content, [fields[0], value, today() or fields[2], *fields[3:]]))
 
 
-def has_shadow_entry(root: str, name: str) -> bool:
+def has_shadow_entry(root: "Root", name: str) -> bool:
     """Whether /etc/shadow knows the account. Raises GuestError."""
     return bool(accountfiles.entry(_read(root, SHADOW), name))
 
 
-def password_field(root: str, name: str) -> str:
+def password_field(root: "Root", name: str) -> str:
     """The second field of the account's shadow entry, "" if there is none. Raises GuestError."""
     fields = accountfiles.entry(_read(root, SHADOW), name)
     return fields[1] if len(fields) > 1 else ""
@@ -206,7 +206,7 @@ def today() -> str:
     return str(day) if day >= _FIRST_SANE_DAY else ""
 
 
-def relabel(root: str, path: str, log: "Log") -> None:
+def relabel(root: "Root", path: str, log: "Log") -> None:
     """Give files below `path` the SELinux labels that the policy has for them, where the tool for it is there."""
     restorecon = programs.usable(root, "restorecon")
     if restorecon:
@@ -219,10 +219,10 @@ def relabel(root: str, path: str, log: "Log") -> None:
                 log.warning(f"restorecon -R {path} {result}")
 
 
-def _create_by_program(root: str, name: str, shell: str, log: "Log") -> None:
+def _create_by_program(root: "Root", name: str, shell: str, log: "Log") -> None:
     """Let the image's own tool make the account, without home: that is ours. If it fails, the files are edited instead."""
     group_exists = bool(accountfiles.entry(_read(root, GROUP), name))
-    if files.read(root, PASSWD) is None:
+    if root.read(PASSWD) is None:
         return  # no tool starts from nothing
     if useradd := programs.usable(root, "useradd"):
         words = [useradd, "--no-create-home", "--shell", shell, *(["--gid", name] if group_exists else ["--user-group"]), name]
@@ -239,13 +239,13 @@ def _create_by_program(root: str, name: str, shell: str, log: "Log") -> None:
         log.warning(f"{words[0]} {result}; the account files are edited instead")
 
 
-def _busybox_adduser(root: str) -> str:
+def _busybox_adduser(root: "Root") -> str:
     """The adduser of busybox; Debian has another program of that name, with other options."""
     adduser = programs.usable(root, "adduser")
-    return adduser if adduser and files.resolve(root, adduser).rpartition("/")[2].startswith("busybox") else ""
+    return adduser if adduser and root.resolve(adduser).rpartition("/")[2].startswith("busybox") else ""
 
 
-def _complete(root: str, name: str, shell: str, settings: "dict[str, int]") -> None:
+def _complete(root: "Root", name: str, shell: str, settings: "dict[str, int]") -> None:
     """Write the entries of the account that are missing, passwd last, so that the account is there only when it is whole."""
     passwd, group = _read(root, PASSWD), _read(root, GROUP)
     fields, own_group = accountfiles.entry(passwd, name), accountfiles.entry(group, name)
@@ -286,47 +286,11 @@ def _free_ids(passwd: bytes, group: bytes, own_group: "list[str]", settings: "di
     raise GuestError(f"no user id from {settings['UID_MIN']} to {settings['UID_MAX']} is free")
 
 
-def _make_home(root: str, account: Account, mode: int) -> None:
+def _make_home(root: "Root", account: Account, mode: int) -> None:
     """Make the home from /etc/skel beside its place and rename it there, so that it is whole or not there. An existing one is kept."""
     if not account.home.startswith("/"):
         raise GuestError(f"the home {account.home!r} of {account.name} is no absolute path")
-    place = files.resolve(root, account.home)
-    parent, _, name = place.rpartition("/")
-    temporary = f"{parent}/.{name}.azready"
-    try:
-        if files.exists(root, account.home):
-            return
-        files.make_directories(root, account.home.rpartition("/")[0])
-        files.remove_tree(temporary)
-        posix.mkdir(temporary, 0o700)
-        _copy_tree(files.resolve(root, "/etc/skel"), temporary, account)
-        posix.chown(temporary, account.uid, account.gid)
-        posix.chmod(temporary, mode)
-        posix.rename(temporary, place)
-        files.sync_directory(parent)
-    except OSError as error:
-        raise GuestError(f"cannot make the home {place}: {reason(error)}") from None
-
-
-def _copy_tree(source: str, target: str, account: Account) -> None:
-    """Copy files, folders and links below `source`, owned by the account; anything else is left out. Raises OSError, GuestError."""
-    try:
-        names = sorted(posix.listdir(source))
-    except FileNotFoundError:
-        return
-    for name in names:
-        old, new = f"{source}/{name}", f"{target}/{name}"
-        status = posix.lstat(old)
-        if S_ISLNK(status.st_mode):
-            posix.symlink(posix.readlink(old), new)
-            posix.chown(new, account.uid, account.gid, follow_symlinks=False)
-        elif S_ISDIR(status.st_mode):
-            posix.mkdir(new, 0o700)
-            _copy_tree(old, new, account)
-            posix.chown(new, account.uid, account.gid)
-            posix.chmod(new, S_IMODE(status.st_mode))
-        elif S_ISREG(status.st_mode):
-            files.copy(old, new, S_IMODE(status.st_mode) & 0o777, (account.uid, account.gid))
+    root.plant(account.home, "/etc/skel", mode, (account.uid, account.gid))
 
 
 def _with_members(content: bytes, groups: "list[str]", member: str) -> bytes:
@@ -335,21 +299,21 @@ def _with_members(content: bytes, groups: "list[str]", member: str) -> bytes:
     return content
 
 
-def _read(root: str, path: str) -> bytes:
-    return files.read(root, path) or b""
+def _read(root: "Root", path: str) -> bytes:
+    return root.read(path) or b""
 
 
-def _write(root: str, path: str, content: bytes) -> None:
+def _write(root: "Root", path: str, content: bytes) -> None:
     """Replace an account file; one that is not there yet gets the rights that distributions give it."""
     if path in (SHADOW, GSHADOW):
         shadow_group = accountfiles.number(accountfiles.entry(_read(root, GROUP), "shadow"), 2)
-        files.replace(root, path, content, 0o640 if shadow_group >= 0 else 0o600, (0, max(shadow_group, 0)))
+        root.replace(path, content, 0o640 if shadow_group >= 0 else 0o600, (0, max(shadow_group, 0)))
     else:
-        files.replace(root, path, content)
+        root.replace(path, content)
 
 
-def _write_changed(root: str, path: str, edit: "Callable[[bytes], bytes]", *, only_existing: bool = False) -> None:
-    old = files.read(root, path)
+def _write_changed(root: "Root", path: str, edit: "Callable[[bytes], bytes]", *, only_existing: bool = False) -> None:
+    old = root.read(path)
     if old is None and only_existing:
         return
     new = edit(old or b"")

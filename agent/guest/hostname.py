@@ -8,11 +8,12 @@ import _socket
 import posix
 
 from agent.errors import GuestError, reason
-from agent.guest import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from agent.root import Root
 
 MAX_LABEL = 63  # characters, RFC 1123 2.1
 MAX_NAME = 64  # characters, HOST_NAME_MAX of Linux
@@ -48,12 +49,12 @@ def current() -> str:
     return posix.uname().nodename
 
 
-def apply(root: str, name: str) -> list[str]:
+def apply(root: "Root", name: str) -> list[str]:
     """Set the host name wherever it stands, each place whatever becomes of the others; returns what went wrong. The kernel's is set for root "/" only."""
     problems = []
-    old_name = current() if root == "/" else ""
+    old_name = current() if root.is_live else ""
     changes: "list[Callable[[], bool]]" = [lambda: write_hostname(root, name), lambda: write_hosts(root, name, old_name)]
-    if root == "/" and old_name != name:
+    if root.is_live and old_name != name:
         changes.insert(0, lambda: set_running(name))
     for change in changes:
         try:
@@ -72,25 +73,25 @@ def set_running(name: str) -> bool:
     return True
 
 
-def write_hostname(root: str, name: str) -> bool:
+def write_hostname(root: "Root", name: str) -> bool:
     """Put `name` into /etc/hostname; False if it was there already. Raises GuestError."""
     content = f"{name}\n".encode()
-    if files.read(root, HOSTNAME) == content:
+    if root.read(HOSTNAME) == content:
         return False
-    files.replace(root, HOSTNAME, content)
+    root.replace(HOSTNAME, content)
     return True
 
 
-def write_hosts(root: str, name: str, old_name: str = "") -> bool:
+def write_hosts(root: "Root", name: str, old_name: str = "") -> bool:
     """Make /etc/hosts resolve `name`, so that sudo and mail programs do not wait for DNS; False if it did already. Raises GuestError.
 
     The old name's place on the 127.0.1.1 line is taken over; every other line stays byte for byte.
     """
-    before = files.read(root, HOSTS)
+    before = root.read(HOSTS)
     after = hosts_with(before if before is not None else _NEW_HOSTS.encode(), name, old_name)
     if after == before:
         return False
-    files.replace(root, HOSTS, after)
+    root.replace(HOSTS, after)
     return True
 
 

@@ -6,30 +6,34 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from time import CLOCK_BOOTTIME, clock_gettime, monotonic, sleep, time
 
 from agent.errors import GuestError, reason
-from agent.guest import files
 from agent.protocol import kvp
+from agent.root import MAX_READ
+from agent.tree import write_all
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.root import Root
 
 POOL = "/var/lib/hyperv/.kvp_pool_1"
 LOCK_LIMIT = 5.0  # seconds: a daemon that hangs must not hold up a boot
 
 
-def write_report(root: str, value: str) -> bool:
+def write_report(root: "Root", value: str) -> bool:
     """Put `value` under PROVISIONING_REPORT into the pool, in the place of an earlier report; False if there is no pool. Raises GuestError.
 
     Records from before this boot are dropped: the host would take them for news. Both kinds of locks are held, as hv_kvp_daemon and cloud-init do.
     """
-    if not files.is_directory(root, POOL.rpartition("/")[0]):
+    if not root.is_folder(POOL.rpartition("/")[0]):
         return False
-    place = files.resolve(root, POOL)
     try:
-        fd = posix.open(place, posix.O_RDWR | posix.O_CREAT | posix.O_CLOEXEC | posix.O_NOFOLLOW, 0o644)
+        fd = root.open(POOL, posix.O_RDWR | posix.O_CREAT, 0o644)
         try:
             _lock(fd)
             _put(fd, kvp.record(kvp.REPORT_KEY, value))
         finally:
             posix.close(fd)
     except OSError as error:
-        raise GuestError(f"cannot write {place}: {reason(error)}") from None
+        raise GuestError(f"cannot write {root.shown(POOL)}: {reason(error)}") from None
     return True
 
 
@@ -55,10 +59,10 @@ def _put(fd: int, record: bytes) -> None:
         size = 0
     posix.ftruncate(fd, size)
     at = size
-    for start in range(0, min(size, files.MAX_READ), kvp.RECORD_SIZE):
+    for start in range(0, min(size, MAX_READ), kvp.RECORD_SIZE):
         if posix.pread(fd, kvp.KEY_SIZE, start) == record[: kvp.KEY_SIZE]:
             at = start
             break
     posix.lseek(fd, at, 0)
-    files.write_all(fd, record)
+    write_all(fd, record)
     posix.fsync(fd)

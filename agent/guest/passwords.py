@@ -17,6 +17,7 @@ except ModuleNotFoundError:  # Python 3.11, when run from source
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.log import Log
+    from agent.root import Root
 
 MAX_LENGTH = 512  # bytes; the platform takes at most 72 characters
 ROUNDS = 5000  # the default of the specification
@@ -26,7 +27,7 @@ _ALPHABET = "./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _ORDER = [((k * 22) % 63, (k * 22 + 21) % 63, (k * 22 + 42) % 63) for k in range(21)]
 
 
-def set_password(root: str, name: str, password: str, log: "Log") -> None:
+def set_password(root: "Root", name: str, password: str, log: "Log") -> None:
     """Give the account its password. Raises GuestError."""
     secret = password.encode("utf-8", "surrogatepass")
     if len(secret) > MAX_LENGTH or set(password) & set("\0\r\n"):
@@ -45,18 +46,18 @@ def set_password(root: str, name: str, password: str, log: "Log") -> None:
     accounts.set_password_field(root, name, sha512_crypt(secret, _salt()))
 
 
-def is_set(root: str, name: str) -> bool:
+def is_set(root: "Root", name: str) -> bool:
     """Whether the account has a password that lets someone in. Raises GuestError."""
     return accounts.password_field(root, name)[:1] not in ("", "!", "*")
 
 
-def check_login(root: str, name: str, *, has_keys: bool, password: str) -> None:
+def check_login(root: "Root", name: str, *, has_keys: bool, password: str) -> None:
     """Raise GuestError if the user will have no way in: nothing came from the platform, and the image brought nothing."""
     if not has_keys and not password and not is_set(root, name) and not sshkeys.any_authorized(root, name):
         raise GuestError(f"neither an SSH key nor a password came for the user {name}: nobody could log in (a password comes on the provisioning CD only)")
 
 
-def lock(root: str, name: str, value: str) -> None:
+def lock(root: "Root", name: str, value: str) -> None:
     """Lock a password that was never set; `value` is "!" or "*". A password that the image brought stays, and an account without a shadow entry has
     nothing to lock. Raises GuestError.
     """

@@ -3,53 +3,54 @@
 import posix
 
 from agent.errors import GuestError
-from agent.guest import files, programs
+from agent.guest import programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.log import Log
+    from agent.root import Root
 
 
-def save(root: str, path: str, data: bytes) -> None:
+def save(root: "Root", path: str, data: bytes) -> None:
     """Keep `data` in the file `path`, 0600. Raises GuestError."""
-    files.replace(root, path, data, 0o600, (0, 0) if root == "/" else None, like_old=False)
+    root.replace(path, data, 0o600, (0, 0) if root.is_live else None, like_old=False)
 
 
-def run_once(root: str, path: str, vm_id: str, limit: float, log: "Log") -> "int | None":
+def run_once(root: "Root", path: str, vm_id: str, limit: float, log: "Log") -> "int | None":
     """Run the saved script `path` as root and log what it says; returns its exit code, None if there was nothing to run.
 
     It is run once for a VM: that it was started is remembered before, so a run that was killed does not start it again. Raises GuestError if it cannot
     be run or does not end within `limit` seconds.
     """
     directory, _, name = path.rpartition("/")
-    script = files.read(root, path) or b""
+    script = root.read(path) or b""
     if not script.startswith(b"#!"):
         log.info(f"{name} is no script, it does not start with #!: it was not run")
         return None
-    if root != "/":
+    if not root.is_live:
         raise GuestError(f"{name} cannot be run below {root}: only on the machine itself")
     started = f"{directory}/{vm_id or 'unknown'}.{name}"
-    earlier = files.read(root, started)
+    earlier = root.read(started)
     if earlier is not None:
         return _earlier(name, earlier, log)
-    files.replace(root, started, b"started\n", 0o600, like_old=False)
+    root.replace(started, b"started\n", 0o600, like_old=False)
     interpreter = script[2:].partition(b"\n")[0].decode("utf-8", "surrogateescape").strip().split(None, 1)
     if not interpreter:
         raise GuestError(f"{name} names no interpreter behind #!")
     # By its interpreter, because the state directory may be on a file system that is mounted noexec.
-    words = [*interpreter, files.resolve(root, path)]
+    words = [*interpreter, root.resolve(path)]
     lines = _Lines(name, log)
     result = programs.run([*_outside(root, name), *words], limit=limit, on_output=lines)
     lines.end()
-    files.replace(root, started, f"ended with {result.code}\n".encode(), 0o600, like_old=False)
+    root.replace(started, f"ended with {result.code}\n".encode(), 0o600, like_old=False)
     log.info(f"{name} ended with {result.code}")
     return result.code
 
 
-def _outside(root: str, name: str) -> "list[str]":
+def _outside(root: "Root", name: str) -> "list[str]":
     """The words that start a program outside the sandbox of our own unit, where systemd is there to do that; a script may install packages."""
     run = programs.usable(root, "systemd-run")
-    if not run or not files.is_directory(root, "/run/systemd/system") or posix.environ.get(b"INVOCATION_ID") is None:
+    if not run or not root.is_folder("/run/systemd/system") or posix.environ.get(b"INVOCATION_ID") is None:
         return []
     return [run, "--quiet", "--wait", "--pipe", "--collect", f"--unit=azready-{name}", "--"]
 

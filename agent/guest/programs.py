@@ -7,15 +7,15 @@ input only. Programs are run for this machine alone: those of another root may b
 import posix
 from _signal import SIGKILL, SIGPIPE
 from select import POLLIN, poll
-from stat import S_ISREG
 from time import monotonic, sleep
 
 from agent.errors import GuestError, reason
-from agent.guest import files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from agent.root import Root
 
 FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 LIMIT = 60.0  # seconds
@@ -39,21 +39,14 @@ class Result:
         return f"{ended} and said {said!r}" if said else ended
 
 
-def find(root: str, name: str) -> str:
+def find(root: "Root", name: str) -> str:
     """Where the program `name` is, as a path inside `root`; "" if it is not there."""
-    for folder in FOLDERS:
-        try:
-            place = files.resolve(root, f"{folder}/{name}")
-            if posix.access(place, posix.X_OK) and S_ISREG(posix.stat(place).st_mode):
-                return f"{folder}/{name}"
-        except (GuestError, OSError):
-            continue
-    return ""
+    return next((f"{folder}/{name}" for folder in FOLDERS if root.is_executable(f"{folder}/{name}")), "")
 
 
-def usable(root: str, name: str) -> str:
+def usable(root: "Root", name: str) -> str:
     """As find(), but "" for every root that is not this machine's."""
-    return find(root, name) if root == "/" else ""
+    return find(root, name) if root.is_live else ""
 
 
 def run(words: "list[str]", *, stdin: bytes = b"", limit: float = LIMIT, on_output: "Callable[[bytes], None] | None" = None) -> Result:

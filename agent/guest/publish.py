@@ -7,18 +7,22 @@ done, and no link is ever taken down. The files are those of systemd-networkd's 
 import _socket
 
 from agent.errors import GuestError
-from agent.guest import files, programs
+from agent.guest import programs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.root import Root
 
 _LEASES, _LINKS = "/run/systemd/netif/leases", "/run/systemd/netif/links"
 
 
-def again(root: str) -> "list[str]":
+def again(root: "Root") -> "list[str]":
     """Have networkd ask again for every lease that it has; returns the names of the links. Raises GuestError."""
     networkctl = programs.usable(root, "networkctl")
     if not networkctl:
         return []
     links = []
-    for number in files.names(root, _LEASES):
+    for number in root.names(_LEASES):
         if not number.isdigit() or not _is_managed(root, number):
             continue
         try:
@@ -32,6 +36,6 @@ def again(root: str) -> "list[str]":
     return links
 
 
-def _is_managed(root: str, number: str) -> bool:
-    content = files.read(root, f"{_LINKS}/{number}") or b""
+def _is_managed(root: "Root", number: str) -> bool:
+    content = root.read(f"{_LINKS}/{number}") or b""
     return any(line.startswith(b"NETWORK_FILE=") and line != b"NETWORK_FILE=" for line in content.splitlines())

@@ -5,7 +5,11 @@ sshd_config itself is edited only if the configuration says so.
 """
 
 from agent.errors import GuestError
-from agent.guest import files, programs
+from agent.guest import programs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.root import Root
 
 FOLDER = "/etc/ssh/sshd_config.d"
 DROP_IN = f"{FOLDER}/00-azready.conf"
@@ -15,12 +19,12 @@ _HOST_KEYS = "/etc/ssh"
 _BEGIN, _END = "# azready begin\n", "# azready end\n"
 
 
-def is_there(root: str) -> bool:
+def is_there(root: "Root") -> bool:
     """Whether the image has a sshd_config. Raises GuestError."""
     return _config(root) is not None
 
 
-def set_password_login(root: str, *, allowed: bool, edit: bool) -> str:
+def set_password_login(root: "Root", *, allowed: bool, edit: bool) -> str:
     """Allow or forbid logins with a password; returns the file that says so, "" if there is no sshd_config.
 
     `edit` puts the lines into sshd_config itself where that does not include the folder. Raises GuestError, also if neither is possible.
@@ -33,8 +37,8 @@ def set_password_login(root: str, *, allowed: bool, edit: bool) -> str:
     # Keyboard-interactive would ask PAM for the same password by another name.
     lines = f"PasswordAuthentication {word}\n" + ("" if allowed else "KbdInteractiveAuthentication no\n")
     if includes_folder(content):
-        if files.read(root, DROP_IN) != lines.encode():
-            files.replace(root, DROP_IN, lines.encode(), 0o600)
+        if root.read(DROP_IN) != lines.encode():
+            root.replace(DROP_IN, lines.encode(), 0o600)
         return DROP_IN
     if edit:
         if path != _CONFIGS[0]:
@@ -42,20 +46,20 @@ def set_password_login(root: str, *, allowed: bool, edit: bool) -> str:
         text = content.decode("utf-8", "surrogateescape")
         before, _, rest = text.partition(_BEGIN)  # ours of an earlier run, if there is one
         new = f"{_BEGIN}{lines}{_END}{before}{rest.partition(_END)[2]}"
-        files.replace(root, path, new.encode("utf-8", "surrogateescape"))
+        root.replace(path, new.encode("utf-8", "surrogateescape"))
         return path
     raise GuestError(f"{path} does not include {FOLDER}/*.conf: it decides about passwords as it is")
 
 
-def make_host_keys(root: str) -> bool:
+def make_host_keys(root: "Root") -> bool:
     """Let the image's ssh-keygen make host keys of every usual kind if sshd has none, as in an image that was made for capture; False if nothing was done.
 
     Without a host key sshd lets nobody in, and not every distribution makes them at boot. Raises GuestError.
     """
     keygen = programs.usable(root, "ssh-keygen")
-    if not keygen or not files.is_directory(root, _HOST_KEYS) or not programs.find(root, "sshd"):
+    if not keygen or not root.is_folder(_HOST_KEYS) or not programs.find(root, "sshd"):
         return False
-    if any(name.startswith("ssh_host_") and name.endswith("_key") for name in files.names(root, _HOST_KEYS)):
+    if any(name.startswith("ssh_host_") and name.endswith("_key") for name in root.names(_HOST_KEYS)):
         return False
     result = programs.run([keygen, "-A"])
     if result.code:
@@ -73,10 +77,10 @@ def includes_folder(content: bytes) -> bool:
     return False
 
 
-def uses_pam(root: str) -> bool:
+def uses_pam(root: "Root") -> bool:
     """Whether sshd asks PAM. If it does not, it refuses every login, also by key, of an account whose password is locked with "!" (sshd(8))."""
     config = _config(root)
-    contents = [files.read(root, f"{FOLDER}/{name}") or b"" for name in files.names(root, FOLDER) if name.endswith(".conf")]
+    contents = [root.read(f"{FOLDER}/{name}") or b"" for name in root.names(FOLDER) if name.endswith(".conf")]
     for content in [*contents, config[1] if config else b""]:
         for keyword, arguments in _settings(content):
             if keyword == "match":
@@ -86,9 +90,9 @@ def uses_pam(root: str) -> bool:
     return False
 
 
-def _config(root: str) -> "tuple[str, bytes] | None":
+def _config(root: "Root") -> "tuple[str, bytes] | None":
     for path in _CONFIGS:
-        content = files.read(root, path)
+        content = root.read(path)
         if content is not None:
             return path, content
     return None

@@ -4,19 +4,18 @@ Keys that were made in a portal may hold line breaks inside their base64, and so
 whose fields have the lengths and the curve that the type asks for (RFC 4253 6.6, RFC 5656 3.1, RFC 8709 4, OpenSSH's PROTOCOL.u2f).
 """
 
-import posix
 from binascii import Error as Base64Error
 from binascii import a2b_base64
-from stat import S_IMODE
 
-from agent.errors import GuestError, reason
-from agent.guest import accounts, files
+from agent.errors import GuestError
+from agent.guest import accounts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from agent.protocol.imds import PublicKey
+    from agent.root import Root
 
 
 # type -> the fields behind it: a number of bytes, b"..." for these very bytes, "mpint", or "any" of at least one byte
@@ -156,47 +155,32 @@ def sort(account: "accounts.Account", public_keys: "list[PublicKey]") -> "tuple[
     return by_path, remarks
 
 
-def any_authorized(root: str, name: str) -> bool:
+def any_authorized(root: "Root", name: str) -> bool:
     """Whether the user has a key in the default place already. Raises GuestError."""
     account = accounts.find(root, name)
-    content = (files.read(root, place_for(account, "")) or b"") if account else b""
+    content = (root.read(place_for(account, "")) or b"") if account else b""
     return any(line.strip() and not line.startswith(b"#") for line in content.splitlines())
 
 
-def authorize(root: str, account: "accounts.Account", path: str, keys: "Iterable[Key]") -> bool:
+def authorize(root: "Root", account: "accounts.Account", path: str, keys: "Iterable[Key]") -> bool:
     """Merge `keys` into the file `path` (inside the account's home); False if they were there. Folders get 0700, the file 0600, both the owner.
 
-    Raises GuestError, also if a link leads out of the home.
+    The home belongs to somebody who may work against this: it is entered once, and no link leads out of it. Raises GuestError.
     """
-    home = files.resolve(root, account.home)
-    place = files.resolve(root, path)
-    if not place.startswith(f"{home}/"):
-        raise GuestError(f"{path} leads to {place}, which is not inside the home {home}")
-    folder = home
     owner = (account.uid, account.gid)
-    try:
-        for part in place[len(home) + 1 :].split("/")[:-1]:
-            folder += f"/{part}"
-            try:
-                posix.mkdir(folder, 0o700)
-            except FileExistsError:
-                pass
-            _restrict(folder, 0o700, owner)
-        inside = place[len(root.rstrip("/")) :]
-        before = files.read(root, inside)
+    folder, _, name = path.removeprefix(account.home.rstrip("/")).rpartition("/")
+    with root.below(account.home) as home:
+        reached = ""
+        for part in folder.split("/"):
+            if part:
+                reached += f"/{part}"
+                home.make_folders(reached, 0o700)
+                home.restrict(reached, 0o700, owner)
+        inside = f"{folder}/{name}"
+        before = home.read(inside)
         after = merged(before or b"", keys)
         if after != before:
-            files.replace(root, inside, after, 0o600, owner)
-            files.settle(root, (account.home, inside.rpartition("/")[0]))
-        _restrict(place, 0o600, owner)
-    except OSError as error:
-        raise GuestError(f"cannot prepare {place}: {reason(error)}") from None
+            home.replace(inside, after, 0o600, owner)
+            home.settle(("/", folder))
+        home.restrict(inside, 0o600, owner)
     return after != before
-
-
-def _restrict(place: str, mode: int, owner: "tuple[int, int]") -> None:
-    status = posix.stat(place)
-    if (status.st_uid, status.st_gid) != owner:
-        posix.chown(place, *owner)
-    if S_IMODE(status.st_mode) & ~mode:
-        posix.chmod(place, S_IMODE(status.st_mode) & mode)

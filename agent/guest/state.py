@@ -5,25 +5,27 @@ One small file per VM in the state directory, named after the VM id, so that a c
 
 from time import gmtime, strftime
 
-from agent.guest import files
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.root import Root
 
 
-def is_provisioned(root: str, directory: str, vm_ids: "tuple[str, ...]") -> bool:
+def is_provisioned(root: "Root", directory: str, vm_ids: "tuple[str, ...]") -> bool:
     """Whether a marker exists for one of the spellings of this VM's id. Raises GuestError if the state directory cannot be looked at."""
-    return any(files.read(root, _marker(directory, vm_id)) is not None for vm_id in vm_ids)
+    return any(root.read(_marker(directory, vm_id)) is not None for vm_id in vm_ids)
 
 
-def mark_provisioned(root: str, directory: str, vm_id: str, note: str) -> None:
+def mark_provisioned(root: "Root", directory: str, vm_id: str, note: str) -> None:
     """Remember that the VM `vm_id` is done; `note` is a line for people. Raises GuestError."""
-    files.replace(root, _marker(directory, vm_id), f"{timestamp()} {note}\n".encode())
-    files.settle(root, (directory,))
+    root.replace(_marker(directory, vm_id), f"{timestamp()} {note}\n".encode())
+    root.settle((directory,))
 
 
-def mark_disabled(root: str, directory: str) -> str:
+def mark_disabled(root: "Root", directory: str) -> str:
     """Make the file on whose absence the unit depends; returns its path. Raises GuestError."""
     path = f"{directory}/disabled"
-    files.replace(root, path, f"{timestamp()} the links of the unit could not be removed\n".encode())
-    files.settle(root, (directory,))
+    root.replace(path, f"{timestamp()} the links of the unit could not be removed\n".encode())
+    root.settle((directory,))
     return path
 
 

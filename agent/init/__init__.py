@@ -3,14 +3,13 @@
 `systemd`, and each of `others.SYSTEMS` and `initramfs.SYSTEMS`, answer to the same calls.
 """
 
-import posix
-
-from agent.guest import files
 from agent.init import systemd
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
+
+    from agent.root import Root
 
     class InitSystem(Protocol):
         """What is asked of an init system; all raise GuestError."""
@@ -18,22 +17,22 @@ if TYPE_CHECKING:
         def unit(self, executable: str) -> str:
             """The text that runs `executable`."""
 
-        def place(self, root: str) -> str:
+        def place(self, root: "Root") -> str:
             """Where that text is, "" if it is not there."""
 
-        def install(self, root: str, executable: str) -> bool:
+        def install(self, root: "Root", executable: str) -> bool:
             """Put it in place; False if it was there."""
 
-        def uninstall(self, root: str) -> bool:
+        def uninstall(self, root: "Root") -> bool:
             """Remove it; False if there was none."""
 
-        def enable(self, root: str) -> bool:
+        def enable(self, root: "Root") -> bool:
             """Have the boot start it; False if it did."""
 
-        def enabled(self, root: str) -> list[str]:
+        def enabled(self, root: "Root") -> list[str]:
             """The links that make the boot start it."""
 
-        def disable(self, root: str) -> list[str]:
+        def disable(self, root: "Root") -> list[str]:
             """Remove these links; returns those that were there."""
 
 
@@ -67,41 +66,34 @@ def load(name: str) -> "InitSystem":
     return SYSTEMS[name]
 
 
-def detect(root: str) -> "tuple[str, str]":
+def detect(root: "Root") -> "tuple[str, str]":
     """The name of the image's init system, and what tells so; ("", "") if none is found. Raises GuestError."""
-    target = _target(root)
+    target = root.target("/sbin/init")
     for part, name in _BY_LINK:
         if part in target:
-            if name == "s6" and files.is_directory(root, "/etc/s6/sv"):
+            if name == "s6" and root.is_folder("/etc/s6/sv"):
                 return "s6-rc", f"/sbin/init is a link to {target}, and services are in /etc/s6/sv"
             return name, f"/sbin/init is a link to {target}"
-    if not target and systemd.is_used(root) and not files.exists(root, "/sbin/init"):
+    if not target and systemd.is_used(root) and not root.exists("/sbin/init"):
         return "systemd", "systemd is there, and no other /sbin/init"
     for path, name in _BY_FILE:
-        if files.exists(root, path):
+        if root.exists(path):
             return name, f"{path} is there"
     if systemd.is_used(root):
         return "systemd", "systemd is there"
     return "", ""
 
 
-def _target(root: str) -> str:
-    try:
-        return posix.readlink(files.itself(root, "/sbin/init"))
-    except OSError:
-        return ""
-
-
-def enabled(root: str) -> "list[str]":
+def enabled(root: "Root") -> "list[str]":
     """Every link or file that makes a boot start azready, whatever the init system. Raises GuestError."""
     return list(dict.fromkeys(link for name in NAMES for link in load(name).enabled(root)))
 
 
-def disable(root: str) -> "list[str]":
+def disable(root: "Root") -> "list[str]":
     """Take azready out of the boot, whatever starts it; returns the links and files that were removed. Raises GuestError."""
     return [link for name in NAMES for link in load(name).disable(root)]
 
 
-def installed(root: str) -> "list[str]":
+def installed(root: "Root") -> "list[str]":
     """The names of the init systems that have their script or unit in the image. Raises GuestError."""
     return [name for name in NAMES if load(name).place(root)]

@@ -4,11 +4,11 @@ removing that link, offline as on the running system; none of their tools is nee
 Where services start one after the other, azready comes behind the network, which it would wait for otherwise, and before sshd.
 """
 
-from agent.guest import files
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+
+    from agent.root import Root
 
 # openrc-run(8). `use net` starts the network first where the runlevel has one. Nothing is needed by name: Debian's OpenRC, for one, has no localmount, and
 # the runlevel before has mounted what is local.
@@ -140,49 +140,49 @@ class Scripts:
         """The files of the script."""
         return (self.path, *self._beside)
 
-    def place(self, root: str) -> str:
+    def place(self, root: "Root") -> str:
         """The path of the script if it is there, and of this kind, else "". Raises GuestError."""
         start = self._text.partition("{")[0].encode()
-        return self.path if files.head(root, self.path, len(start)) == start else ""
+        return self.path if root.head(self.path, len(start)) == start else ""
 
-    def install(self, root: str, executable: str) -> bool:
+    def install(self, root: "Root", executable: str) -> bool:
         """Put the script in place; False if it was there as it is. Raises GuestError."""
         changed = False
         for path, text in self._parts(executable).items():
-            if files.read(root, path) != text.encode():
-                files.replace(root, path, text.encode(), self._mode)
+            if root.read(path) != text.encode():
+                root.replace(path, text.encode(), self._mode)
                 changed = True
         return changed
 
-    def uninstall(self, root: str) -> bool:
+    def uninstall(self, root: "Root") -> bool:
         """Remove the script, and folders that are its own; False if there was none. Raises GuestError."""
         if not self.place(root):
             return False
         for place in dict.fromkeys(_own(path) for path in self.paths()):
-            files.discard_tree(root, place)
+            root.discard_tree(place)
         return True
 
-    def _wanted(self, root: str) -> "list[str]":
+    def _wanted(self, root: "Root") -> "list[str]":
         """The links that start the script in this image. Raises GuestError."""
-        chosen = next((folder for folder in self._one_of if files.is_directory(root, folder)), "")
+        chosen = next((folder for folder in self._one_of if root.is_folder(folder)), "")
         return [link for link in self._links if not chosen or link.startswith(f"{chosen}/")]
 
-    def enable(self, root: str) -> bool:
+    def enable(self, root: "Root") -> bool:
         """Make the links, or files; False if they were there. Raises GuestError."""
-        made = [link for link in self._wanted(root) if files.link(root, link, self._links[link])]
+        made = [link for link in self._wanted(root) if root.link(link, self._links[link])]
         for path, content in self._files.items():
-            if not files.exists(root, path):
-                files.replace(root, path, content.encode())
+            if not root.exists(path):
+                root.replace(path, content.encode())
                 made.append(path)
         return bool(made)
 
-    def enabled(self, root: str) -> "list[str]":
+    def enabled(self, root: "Root") -> "list[str]":
         """The links, or files, that are there. Raises GuestError."""
-        return [link for link in self._links if files.is_link(root, link)] + [path for path in self._files if files.exists(root, path)]
+        return [link for link in self._links if root.is_link(link)] + [path for path in self._files if root.exists(path)]
 
-    def disable(self, root: str) -> "list[str]":
+    def disable(self, root: "Root") -> "list[str]":
         """Remove them; returns those that were there. Raises GuestError."""
-        return [path for path in self.enabled(root) if files.discard(root, path)]
+        return [path for path in self.enabled(root) if root.discard(path)]
 
 
 def _own(path: str) -> str:
@@ -196,35 +196,35 @@ class SysV(Scripts):
     those that start it. Where insserv keeps the order of the start in a file, what is not in it is not started.
     """
 
-    def enable(self, root: str) -> bool:
+    def enable(self, root: "Root") -> bool:
         """Make the links and get into the order, before sshd; False if both were there. Raises GuestError."""
         for link in self._links:
-            files.discard(root, _stopping(link))
+            root.discard(_stopping(link))
         made = super().enable(root)
         return self._reorder(root, with_azready) or made
 
-    def disable(self, root: str) -> "list[str]":
+    def disable(self, root: "Root") -> "list[str]":
         """Turn the links around, and get out of the order; returns the links that were there. Raises GuestError."""
         removed = super().disable(root)
         for link in removed:
-            files.link(root, _stopping(link), self._links[link])
+            root.link(_stopping(link), self._links[link])
         self._reorder(root, without_azready)
         return removed
 
-    def uninstall(self, root: str) -> bool:
+    def uninstall(self, root: "Root") -> bool:
         """Remove the script and all links; False if there was none. Raises GuestError."""
         for link in self._links:
-            files.discard(root, link)
-            files.discard(root, _stopping(link))
+            root.discard(link)
+            root.discard(_stopping(link))
         return super().uninstall(root)
 
-    def _reorder(self, root: str, edit: "Callable[[str], str]") -> bool:
-        old = files.read(root, _ORDER)
+    def _reorder(self, root: "Root", edit: "Callable[[str], str]") -> bool:
+        old = root.read(_ORDER)
         if old is None:
             return False
         new = edit(old.decode("utf-8", "surrogateescape")).encode("utf-8", "surrogateescape")
         if new != old:
-            files.replace(root, _ORDER, new)
+            root.replace(_ORDER, new)
         return new != old
 
 

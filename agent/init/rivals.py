@@ -6,8 +6,11 @@ azready itself, that a link starts it; and that what switches it off in its own 
 "How to disable cloud-init").
 """
 
-from agent.guest import files
 from agent.init import systemd
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.root import Root
 
 # name -> names of its services, without ".service"
 _SERVICES = {
@@ -27,7 +30,7 @@ _STARTED = (
 _SWITCHED_OFF = ("/etc/cloud/cloud-init.disabled", "/run/cloud-init/disabled")
 
 
-def enabled(root: str) -> "tuple[str, str]":
+def enabled(root: "Root") -> "tuple[str, str]":
     """The name of another agent that a boot of this image starts, and what starts it; ("", "") if there is none. Raises GuestError."""
     for name, services in _SERVICES.items():
         link = _by_systemd(root, services) if systemd.is_used(root) else _by_another(root, services)
@@ -36,7 +39,7 @@ def enabled(root: str) -> "tuple[str, str]":
     return "", ""
 
 
-def _by_systemd(root: str, services: "tuple[str, ...]") -> str:
+def _by_systemd(root: "Root", services: "tuple[str, ...]") -> str:
     for service in services:
         unit = f"{service}.service"
         # A package that went may have left its links behind; and most images have none of these, for which looking for links can be spared.
@@ -48,16 +51,16 @@ def _by_systemd(root: str, services: "tuple[str, ...]") -> str:
     return ""
 
 
-def _by_another(root: str, services: "tuple[str, ...]") -> str:
+def _by_another(root: "Root", services: "tuple[str, ...]") -> str:
     for folder in _STARTED:
-        for entry in files.names(root, folder):
+        for entry in root.names(folder):
             is_numbered = entry[:1] == "S" and entry[1:3].isdigit()
             if (entry[3:] if is_numbered else entry) in services and (is_numbered or not folder.startswith(("/etc/rc", "/etc/init.d"))):
                 return f"{folder}/{entry}"
     return ""
 
 
-def _switched_off(root: str) -> bool:
-    if any(files.exists(root, path) for path in _SWITCHED_OFF):
+def _switched_off(root: "Root") -> bool:
+    if any(root.exists(path) for path in _SWITCHED_OFF):
         return True
-    return b"cloud-init=disabled" in files.head(root, "/proc/cmdline", 4096).split()
+    return b"cloud-init=disabled" in root.head("/proc/cmdline", 4096).split()

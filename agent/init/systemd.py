@@ -3,11 +3,9 @@
 Enabling is a symbolic link, so disabling works by removing it, without systemctl and without a running systemd.
 """
 
-import posix
-from stat import S_ISLNK
-
-from agent.errors import GuestError, reason
-from agent.guest import files
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.root import Root
 
 NAME = "azready.service"
 PATH = "/etc/systemd/system"
@@ -79,79 +77,57 @@ def unit(executable: str) -> str:
     return _UNIT.format(executable=executable, disabled=DISABLED)
 
 
-def is_used(root: str) -> bool:
+def is_used(root: "Root") -> bool:
     """Whether the image has systemd. Raises GuestError."""
-    return any(files.exists(root, path) for path in _MANAGERS)
+    return any(root.exists(path) for path in _MANAGERS)
 
 
-def place(root: str, unit_name: str = NAME) -> str:
+def place(root: "Root", unit_name: str = NAME) -> str:
     """The path of the unit that is there, as the image sees it; "" if there is none. Raises GuestError."""
-    return next((path for path in (f"{folder}/{unit_name}" for folder in FOLDERS) if files.exists(root, path)), "")
+    return next((path for path in (f"{folder}/{unit_name}" for folder in FOLDERS) if root.exists(path)), "")
 
 
-def install(root: str, executable: str) -> bool:
+def install(root: "Root", executable: str) -> bool:
     """Put the unit in place, and the preset; False if both were there as they are. Raises GuestError."""
     if is_masked(root, NAME):
-        files.discard(root, UNIT)
+        root.discard(UNIT)
     changed = False
     for path, text in ((UNIT, unit(executable)), (PRESET, f"enable {NAME}\n")):
-        if files.read(root, path) != text.encode():
-            files.replace(root, path, text.encode())
+        if root.read(path) != text.encode():
+            root.replace(path, text.encode())
             changed = True
     return changed
 
 
-def uninstall(root: str) -> bool:
+def uninstall(root: "Root") -> bool:
     """Remove the unit and the preset; False if there was no unit. Raises GuestError."""
-    files.discard(root, PRESET)
-    return files.discard(root, UNIT)
+    root.discard(PRESET)
+    return root.discard(UNIT)
 
 
-def enable(root: str) -> bool:
+def enable(root: "Root") -> bool:
     """Make the link that starts the unit at boot, wherever that is, as `systemctl enable` does; False if it was there. Raises GuestError."""
     unit_path = place(root)
-    allowed = files.discard(root, DISABLED)
-    return files.link(root, f"{WANTS}/{NAME}", f"../{NAME}" if unit_path in (UNIT, "") else unit_path) or allowed
+    allowed = root.discard(DISABLED)
+    return root.link(f"{WANTS}/{NAME}", f"../{NAME}" if unit_path in (UNIT, "") else unit_path) or allowed
 
 
-def enabled(root: str) -> list[str]:
+def enabled(root: "Root") -> list[str]:
     """Every link below /etc/systemd/system that starts the unit, none if it is masked. Raises GuestError."""
     return [] if is_masked(root, NAME) else links(root, PATH, NAME)
 
 
-def links(root: str, folder: str, unit_name: str) -> list[str]:
-    """Every link below `folder` that starts a unit, as places of this machine. Raises GuestError."""
-    base = files.resolve(root, folder)
-    places = [f"{base}/{directory}/{unit_name}" for directory in files.names(root, folder) if directory.endswith((".wants", ".requires"))]
-    try:
-        return [place for place in places if _is_link(place)]
-    except OSError as error:
-        raise GuestError(f"cannot look for {unit_name} below {base}: {reason(error)}") from None
+def links(root: "Root", folder: str, unit_name: str) -> list[str]:
+    """Every link below `folder` that starts a unit. Raises GuestError."""
+    places = [f"{folder}/{directory}/{unit_name}" for directory in root.names(folder) if directory.endswith((".wants", ".requires"))]
+    return [place for place in places if root.is_link(place)]
 
 
-def is_masked(root: str, unit_name: str) -> bool:
+def is_masked(root: "Root", unit_name: str) -> bool:
     """Whether a unit is switched off by a link to /dev/null. Raises GuestError."""
-    try:
-        return posix.readlink(files.itself(root, f"{PATH}/{unit_name}")) == "/dev/null"
-    except OSError:
-        return False
+    return root.target(f"{PATH}/{unit_name}") == "/dev/null"
 
 
-def disable(root: str) -> list[str]:
-    """Remove every link that starts the unit; returns the places that were removed. Raises GuestError."""
-    removed = []
-    for link in links(root, PATH, NAME):
-        try:
-            if files.remove(link):
-                files.sync_directory(link.rpartition("/")[0])
-                removed.append(link)
-        except OSError as error:
-            raise GuestError(f"cannot disable {NAME} by removing {link}: {reason(error)}") from None
-    return removed
-
-
-def _is_link(path: str) -> bool:
-    try:
-        return S_ISLNK(posix.lstat(path).st_mode)
-    except FileNotFoundError:
-        return False
+def disable(root: "Root") -> list[str]:
+    """Remove every link that starts the unit; returns those that were there. Raises GuestError."""
+    return [link for link in links(root, PATH, NAME) if root.discard(link)]

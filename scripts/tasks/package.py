@@ -14,6 +14,7 @@ import tempfile
 import textwrap
 
 from agent import __version__, cli, init
+from agent.root import Root
 from build import __main__ as build
 from build import bill, manual, toolchain, zig
 from build.cache import BuildError, console
@@ -73,7 +74,7 @@ def _units(place: pathlib.Path, executable: str) -> None:
     """For each init system, a tree with what `install` would put into an image."""
     for name in init.NAMES:
         (place / name).mkdir(parents=True)
-        init.load(name).install(str(place / name), executable)
+        init.load(name).install(Root(str(place / name)), executable)
 
 
 def _by_nfpm(kind: str, machine: str, version: str, file: pathlib.Path, share: pathlib.Path, folder: pathlib.Path) -> pathlib.Path:

@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from agent import init
+from agent.root import Root
 from build.cache import BuildError
 from scripts.tasks import guests, nspawn
 from tests.conftest import TOP
@@ -84,7 +85,7 @@ def prepare(root: pathlib.Path, name: str, executable: str, kind: str = "") -> N
         drop_in.mkdir(parents=True)
         (drop_in / "lab.conf").write_text("[Service]\nExecStart=\nExecStart=/sbin/said\n")
     else:
-        script = root / init.load(kind or name).place(str(root)).lstrip("/")
+        script = root / init.load(kind or name).place(Root(str(root))).lstrip("/")
         script.write_text(script.read_text().replace(f"{executable} provision", "/sbin/said"))
     path, text, link, target = PLACES[name]
     _program(root / path, text)

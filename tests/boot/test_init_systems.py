@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from agent import cli, init
+from agent.root import Root
 from tests.boot import lab
 from tests.conftest import FROZEN
 
@@ -29,7 +30,7 @@ def test_it_runs_until_it_is_done(image: tuple[str, pathlib.Path, str], tmp_path
     (root / "etc/azready.toml").write_text("deadline = 3\n")
     assert lab.boot(root, lab.plain(tmp_path, '[[goalstate]]\nstatus = 403\ntimes = "forever"\n')) == []
     assert "gave up reporting Ready" in (root / "var/lib/said").read_text()
-    assert init.enabled(str(root))
+    assert init.enabled(Root(str(root)))
     (root / "etc/azready.toml").unlink()
     assert lab.boot(root, lab.plain(tmp_path)) == ["Ready"]
     said = (root / "var/lib/said").read_text()

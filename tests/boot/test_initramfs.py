@@ -12,6 +12,7 @@ import pytest
 
 from agent import cli
 from agent.init import initramfs
+from agent.root import Root
 from build.cache import BuildError
 from scripts.tasks import guests, nspawn
 from tests.boot import lab
@@ -83,7 +84,7 @@ def test_a_first_boot_in_the_initramfs_happens_once(built: tuple[str, pathlib.Pa
     words = ["unshare", "--mount", "/bin/sh", "-c", RUN, "sh", str(root / "var/unpacked"), place, run, str(tmp_path)]
     assert lab.simulated(lab.plain(tmp_path), words) == ["Ready"]
     said = (tmp_path / "first").read_text()
-    assert f"disabled the unit: removed {initramfs.SYSTEMS[maker].enabled(str(root))[0]}" in said
+    assert f"disabled the unit: removed {initramfs.SYSTEMS[maker].enabled(Root(str(root)))[0]}" in said
     assert (tmp_path / "second").read_text() == said
     assert (tmp_path / "hostname").read_text() == "web-1\n"
     # Nothing of what was mounted in the real root is left.

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from agent import cli, init
+from agent.root import Root
 from build import toolchain
 from scripts.tasks import package
 from tests.boot import lab
@@ -74,10 +75,10 @@ def test_an_image_that_was_made_so_boots(way: str, root: pathlib.Path, packages:
     name = INIT_SYSTEMS.get(way, "systemd")
     lab.root_with(name, root)
     run(way, root, packages)
-    assert len(init.enabled(str(root))) >= 1
+    assert len(init.enabled(Root(str(root)))) >= 1
     lab.prepare(root, name, package.EXECUTABLE if way in PACKAGED else cli.DEFAULT_EXECUTABLE)
     assert lab.boot(root, lab.plain(tmp_path)) == ["Ready"]
-    assert init.enabled(str(root)) == []
+    assert init.enabled(Root(str(root))) == []
     if way in PACKAGED:
         assert lab.boot(root, lab.plain(tmp_path)) == []
 
@@ -88,7 +89,7 @@ def test_the_script_of_a_deb_runs_under_other_init_systems(name: str, root: path
     run(".deb", root, packages)
     lab.prepare(root, name, package.EXECUTABLE, "sysvinit")
     assert lab.boot(root, lab.plain(tmp_path)) == ["Ready"]
-    assert init.enabled(str(root)) == []
+    assert init.enabled(Root(str(root))) == []
     assert lab.boot(root, lab.plain(tmp_path)) == []
 
 
@@ -99,4 +100,4 @@ def test_an_image_for_another_processor_gets_its_file(root: pathlib.Path, packag
     (root / "usr/lib/systemd/systemd").write_bytes(built.file.read_bytes()[:64])
     run(FOREIGN, root, packages)
     assert (root / "usr/local/bin/azready").read_bytes() == built.file.read_bytes()
-    assert len(init.enabled(str(root))) == 1
+    assert len(init.enabled(Root(str(root)))) == 1

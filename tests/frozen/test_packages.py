@@ -13,6 +13,7 @@ from collections.abc import Iterator
 import pytest
 
 from agent import init
+from agent.root import Root
 from build import manual, toolchain
 from build.cache import BuildError
 from scripts.tasks import guests, package
@@ -109,7 +110,7 @@ def test_upgrading_keeps_settings_marker_and_what_the_unit_made_of_itself(built:
     (root / "etc/azready.toml").write_text("deadline = 60\n")
     (root / "var/lib/azready").mkdir()
     (root / "var/lib/azready/x.provisioned").touch()
-    assert init.disable(str(root))  # as it does itself once the work is done
+    assert init.disable(Root(str(root)))  # as it does itself once the work is done
     with tempfile.TemporaryDirectory() as scratch:
         newer = package.make(built.architecture, built.file, pathlib.Path(scratch), "0.9.9")[0]
         dpkg(root, "--install", str(newer))

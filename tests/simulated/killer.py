@@ -20,6 +20,7 @@ from agent.config import Config
 from agent.guest import passwords
 from agent.log import Quiet
 from agent.provision import Job, provision
+from agent.root import Root
 from scripts.tasks import guests
 
 CHANGES = (
@@ -46,7 +47,7 @@ def _child(root: pathlib.Path, wireserver: str, imds: str, kill_at: int, tell: i
     try:
         if kill_at:
             _arm(kill_at, tell)
-        provision(Job(str(root), Endpoint(wireserver), Endpoint(imds), Deadline(20), Config({"media.wait": 0}), Quiet()))
+        provision(Job(Root(str(root)), Endpoint(wireserver), Endpoint(imds), Deadline(20), Config({"media.wait": 0}), Quiet()))
         code = 0
     finally:
         os._exit(code)

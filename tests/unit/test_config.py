@@ -10,6 +10,7 @@ from agent import config
 from agent.cli import DEFAULT_DEADLINE
 from agent.config import Config, load, parse
 from agent.errors import UsageError
+from agent.root import Root
 
 EXAMPLE = pathlib.Path(__file__).parents[2] / "dist-config/azready.toml"
 
@@ -103,12 +104,12 @@ def test_bytes_that_are_no_text_are_refused() -> None:
 
 
 def test_without_a_file_the_defaults_count_and_no_reader_is_loaded(tmp_path: pathlib.Path) -> None:
-    assert values(load(str(tmp_path))) == values(Config())
+    assert values(load(Root(str(tmp_path)))) == values(Config())
 
 
 def test_a_file_that_was_named_must_be_there(tmp_path: pathlib.Path) -> None:
     with pytest.raises(UsageError, match="no such file"):
-        load(str(tmp_path), str(tmp_path / "none.toml"))
+        load(Root(str(tmp_path)), str(tmp_path / "none.toml"))
     other = tmp_path / "other.toml"
     other.write_text("deadline = 77\n")
-    assert load("/", str(other)).deadline == 77
+    assert load(Root(), str(other)).deadline == 77

@@ -7,8 +7,9 @@ import stat
 import pytest
 
 from agent.errors import GuestError
-from agent.guest import files, hostname, state
+from agent.guest import hostname, state
 from agent.init import systemd
+from agent.root import MAX_READ, Root
 
 DIRECTORY = "/var/lib/azready"
 
@@ -71,11 +72,11 @@ def test_a_name_with_dots_brings_its_first_label() -> None:
 
 
 def test_hostname_files_are_written_once(root: pathlib.Path) -> None:
-    assert hostname.write_hostname(str(root), "web")
-    assert not hostname.write_hostname(str(root), "web")
+    assert hostname.write_hostname(Root(str(root)), "web")
+    assert not hostname.write_hostname(Root(str(root)), "web")
     assert (root / "etc/hostname").read_text() == "web\n"
-    assert hostname.write_hosts(str(root), "web")
-    assert not hostname.write_hosts(str(root), "web")
+    assert hostname.write_hosts(Root(str(root)), "web")
+    assert not hostname.write_hosts(Root(str(root)), "web")
     assert (root / "etc/hosts").read_text().endswith("127.0.1.1\tweb\n")
 
 
@@ -85,7 +86,7 @@ def test_a_replaced_file_keeps_mode_and_owner(root: pathlib.Path) -> None:
     target.chmod(0o640)
     if os.geteuid() == 0:
         os.chown(target, 12, 34)
-    files.replace(str(root), "/etc/hosts", b"new")
+    Root(str(root)).replace("/etc/hosts", b"new")
     status = target.stat()
     assert (target.read_text(), stat.S_IMODE(status.st_mode)) == ("new", 0o640)
     if os.geteuid() == 0:
@@ -95,7 +96,7 @@ def test_a_replaced_file_keeps_mode_and_owner(root: pathlib.Path) -> None:
 
 def test_what_a_killed_run_left_is_no_obstacle(root: pathlib.Path) -> None:
     (root / "etc/.hosts.azready").write_text("half")
-    files.replace(str(root), "/etc/hosts", b"new")
+    Root(str(root)).replace("/etc/hosts", b"new")
     assert sorted(path.name for path in (root / "etc").iterdir()) == ["hosts"]
 
 
@@ -107,7 +108,7 @@ def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(root: pathlib
 
     monkeypatch.setattr("posix.write", full)
     with pytest.raises(GuestError, match=r"cannot replace .*/etc/hosts: no space left on device"):
-        files.replace(str(root), "/etc/hosts", b"new")
+        Root(str(root)).replace("/etc/hosts", b"new")
     assert [path.name for path in (root / "etc").iterdir()] == ["hosts"]
     assert (root / "etc/hosts").read_text() == "old"
 
@@ -115,33 +116,33 @@ def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(root: pathlib
 def test_links_are_followed_inside_the_root(root: pathlib.Path) -> None:
     (root / "usr").mkdir()
     (root / "etc/hostname").symlink_to("/usr/../../../usr/hostname")
-    files.replace(str(root), "/etc/hostname", b"web\n")
+    Root(str(root)).replace("/etc/hostname", b"web\n")
     assert (root / "usr/hostname").read_text() == "web\n"
     assert (root / "etc/hostname").is_symlink()
-    assert files.read(str(root), "/etc/hostname") == b"web\n"
+    assert Root(str(root)).read("/etc/hostname") == b"web\n"
 
 
 def test_a_circle_of_links_is_an_error_of_ours(root: pathlib.Path) -> None:
     (root / "etc/hostname").symlink_to("hostname")
-    with pytest.raises(GuestError, match="cannot look up"):
-        files.read(str(root), "/etc/hostname")
+    with pytest.raises(GuestError, match=r"cannot read .*: too many levels"):
+        Root(str(root)).read("/etc/hostname")
 
 
 def test_reading_is_capped_and_absence_is_none(root: pathlib.Path) -> None:
-    assert files.read(str(root), "/etc/none") is None
-    (root / "etc/hosts").write_bytes(b"x" * (files.MAX_READ + 1))
+    assert Root(str(root)).read("/etc/none") is None
+    (root / "etc/hosts").write_bytes(b"x" * (MAX_READ + 1))
     with pytest.raises(GuestError, match="more than"):
-        files.read(str(root), "/etc/hosts")
+        Root(str(root)).read("/etc/hosts")
 
 
 ID = "6e1b6b2c-1f0a-4d55-9c4b-0a1b2c3d4e5f"
 
 
 def test_a_marker_is_keyed_by_the_vm(root: pathlib.Path) -> None:
-    assert not state.is_provisioned(str(root), DIRECTORY, (ID,))
-    state.mark_provisioned(str(root), DIRECTORY, ID, "note")
-    assert state.is_provisioned(str(root), DIRECTORY, ("another", ID))
-    assert not state.is_provisioned(str(root), DIRECTORY, ("another",))
+    assert not state.is_provisioned(Root(str(root)), DIRECTORY, (ID,))
+    state.mark_provisioned(Root(str(root)), DIRECTORY, ID, "note")
+    assert state.is_provisioned(Root(str(root)), DIRECTORY, ("another", ID))
+    assert not state.is_provisioned(Root(str(root)), DIRECTORY, ("another",))
 
 
 def test_disabling_removes_every_link_and_nothing_else(root: pathlib.Path) -> None:
@@ -149,11 +150,11 @@ def test_disabling_removes_every_link_and_nothing_else(root: pathlib.Path) -> No
         (root / "etc/systemd/system" / name).mkdir(parents=True)
         (root / "etc/systemd/system" / name / systemd.NAME).symlink_to("../azready.service")
     (root / "etc/systemd/system" / systemd.NAME).write_text("unit")
-    assert len(systemd.disable(str(root))) == 2
-    assert systemd.disable(str(root)) == []
+    assert len(systemd.disable(Root(str(root)))) == 2
+    assert systemd.disable(Root(str(root))) == []
     assert (root / "etc/systemd/system/other" / systemd.NAME).is_symlink()
     assert (root / "etc/systemd/system" / systemd.NAME).is_file()
 
 
 def test_disabling_without_systemd_is_nothing(tmp_path: pathlib.Path) -> None:
-    assert systemd.disable(str(tmp_path)) == []
+    assert systemd.disable(Root(str(tmp_path))) == []

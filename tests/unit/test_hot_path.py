@@ -20,9 +20,10 @@ REPORT = {
 PROVISION = REPORT | {
     *("agent.provision", "agent.config", "agent.osprofile", "agent.azure.identity", "agent.azure.imds", "agent.azure.media"),
     *("agent.protocol.imds", "agent.protocol.iso9660", "agent.protocol.kvp", "agent.protocol.medium", "agent.protocol.ovf", "agent.protocol.udf"),
-    *("agent.guest", "agent.guest.accountfiles", "agent.guest.accounts", "agent.guest.files", "agent.guest.hostname", "agent.guest.hyperv"),
+    *("agent.guest", "agent.guest.accountfiles", "agent.guest.accounts", "agent.guest.hostname", "agent.guest.hyperv"),
     *("agent.guest.mount", "agent.guest.passwords", "agent.guest.programs", "agent.guest.sshd", "agent.guest.sshkeys", "agent.guest.state"),
     *("agent.guest.sudo", "agent.init", "agent.init.initramfs", "agent.init.others", "agent.init.rivals", "agent.init.systemd"),
+    *("agent.root", "agent.tree", "agent.walk"),
     *("_json", "_sha2", "_sha512", "_stat", "binascii", "errno", "fcntl", "select", "stat"),
 }
 PROGRAM = """

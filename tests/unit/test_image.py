@@ -10,6 +10,7 @@ import pytest
 from agent.errors import UsageError
 from agent.image import Generalization
 from agent.init import systemd
+from agent.root import Root
 from tests.conftest import FROZEN, words
 
 ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00"
@@ -237,7 +238,7 @@ def test_generalize_never_leaves_the_root(used: pathlib.Path, tmp_path_factory: 
 def test_a_home_that_holds_another_is_a_usage_error(used: pathlib.Path) -> None:
     (used / "etc/passwd").write_text("ann:x:1000:1000::/home:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n")
     with pytest.raises(UsageError, match="its home /home holds that of bob"):
-        Generalization(str(used), "/var/lib/azready", "ann")
+        Generalization(Root(str(used)), "/var/lib/azready", "ann")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may")

@@ -9,9 +9,9 @@ import pytest
 
 from agent import init
 from agent.errors import GuestError
-from agent.guest import files
 from agent.init import rivals
 from agent.init.others import with_azready, without_azready
+from agent.root import Root
 from tests.conftest import shellcheck, words
 
 SHELL = ["openrc", "sysvinit", "runit", "s6", "busybox", *init.INITRAMFS]
@@ -46,13 +46,13 @@ def sketch(root: pathlib.Path, *paths: str, target: str = "") -> str:
     ],
 )
 def test_the_init_system_is_found_out(tmp_path: pathlib.Path, paths: tuple[str, ...], target: str, name: str) -> None:
-    found, why = init.detect(sketch(tmp_path, *paths, target=target))
+    found, why = init.detect(Root(sketch(tmp_path, *paths, target=target)))
     assert (found, bool(why)) == (name, bool(name))
 
 
 @pytest.mark.parametrize("name", init.NAMES)
 def test_enabling_and_disabling_leave_nothing(tmp_path: pathlib.Path, name: str) -> None:
-    root, system = str(tmp_path), init.load(name)
+    root, system = Root(str(tmp_path)), init.load(name)
     assert (system.place(root), init.installed(root), init.enabled(root), init.disable(root)) == ("", [], [], [])
     assert system.install(root, "/opt/azready")
     assert not system.install(root, "/opt/azready")
@@ -62,7 +62,7 @@ def test_enabling_and_disabling_leave_nothing(tmp_path: pathlib.Path, name: str)
     links = init.enabled(root)
     assert links
     for link in links:
-        place = tmp_path / link.removeprefix(root).lstrip("/")
+        place = tmp_path / link.lstrip("/")
         if not place.is_symlink():
             assert name in ("s6-rc", *init.INITRAMFS)
             continue
@@ -77,7 +77,7 @@ def test_enabling_and_disabling_leave_nothing(tmp_path: pathlib.Path, name: str)
 
 @pytest.mark.parametrize("name", SHELL)
 def test_scripts_are_executable_and_good_shell(tmp_path: pathlib.Path, name: str) -> None:
-    init.load(name).install(str(tmp_path), "/opt/azready")
+    init.load(name).install(Root(str(tmp_path)), "/opt/azready")
     scripts = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert scripts
     for script in scripts:
@@ -102,7 +102,7 @@ def test_a_command_line_for_execline_is_one(tmp_path: pathlib.Path) -> None:
     execlineb = shutil.which("execlineb")
     if execlineb is None:
         pytest.skip("execline is not installed (scripts/test installs it where it can)")
-    init.load("s6-rc").install(str(tmp_path), "/bin/echo")
+    init.load("s6-rc").install(Root(str(tmp_path)), "/bin/echo")
     said = subprocess.run([execlineb, "-P", tmp_path / "etc/s6/sv/azready/up"], capture_output=True, text=True)
     assert (said.stdout, said.stderr) == ("provision\n", "")
 
@@ -110,7 +110,7 @@ def test_a_command_line_for_execline_is_one(tmp_path: pathlib.Path) -> None:
 def test_every_setting_of_dinit_is_known_and_its_folder_is_there(tmp_path: pathlib.Path) -> None:
     # dinit-service(5), the properties that every release has had.
     known = {"type", "command", "restart", "start-timeout", "logfile", "waits-for.d"}
-    init.load("dinit").install(str(tmp_path), "/opt/azready")
+    init.load("dinit").install(Root(str(tmp_path)), "/opt/azready")
     settings = dict(line.split(" = ", 1) for line in (tmp_path / "etc/dinit.d/azready").read_text().splitlines() if not line.startswith("#"))
     assert set(settings) == known
     assert settings["start-timeout"] == "0"  # the default is a minute
@@ -119,8 +119,8 @@ def test_every_setting_of_dinit_is_known_and_its_folder_is_there(tmp_path: pathl
 
 def test_only_the_folder_of_services_that_is_there_gets_a_link(tmp_path: pathlib.Path) -> None:
     (tmp_path / "etc/service").mkdir(parents=True)
-    init.load("runit").enable(str(tmp_path))
-    assert init.enabled(str(tmp_path)) == ["/etc/service/azready"]
+    init.load("runit").enable(Root(str(tmp_path)))
+    assert init.enabled(Root(str(tmp_path))) == ["/etc/service/azready"]
 
 
 ORDER = """\
@@ -203,18 +203,18 @@ def systemd_image(root: pathlib.Path, unit: str, folder: str = "multi-user.targe
     ],
 )
 def test_another_agent_that_systemd_starts_is_seen(tmp_path: pathlib.Path, unit: str, folder: str, name: str) -> None:
-    found, link = rivals.enabled(systemd_image(tmp_path, unit, folder))
-    assert (found, link) == (name, f"{tmp_path}/etc/systemd/system/{folder}/{unit}" if name else "")
+    found, link = rivals.enabled(Root(systemd_image(tmp_path, unit, folder)))
+    assert (found, link) == (name, f"/etc/systemd/system/{folder}/{unit}" if name else "")
 
 
 def test_one_that_is_installed_masked_or_gone_is_not_enabled(tmp_path: pathlib.Path) -> None:
     root = systemd_image(tmp_path, "waagent.service")
     (tmp_path / "etc/systemd/system/waagent.service").symlink_to("/dev/null")
-    assert rivals.enabled(root) == ("", "")
+    assert rivals.enabled(Root(root)) == ("", "")
     (tmp_path / "etc/systemd/system/waagent.service").unlink()
-    assert rivals.enabled(root)[0]
+    assert rivals.enabled(Root(root))[0]
     (tmp_path / "usr/lib/systemd/system/waagent.service").unlink()
-    assert rivals.enabled(root) == ("", "")
+    assert rivals.enabled(Root(root)) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -222,10 +222,10 @@ def test_one_that_is_installed_masked_or_gone_is_not_enabled(tmp_path: pathlib.P
 )
 def test_cloud_init_that_is_switched_off_is_not_enabled(tmp_path: pathlib.Path, path: str, text: str) -> None:
     root = systemd_image(tmp_path, "cloud-init.service", "cloud-init.target.wants")
-    assert rivals.enabled(root)[0] == "cloud-init"
+    assert rivals.enabled(Root(root))[0] == "cloud-init"
     sketch(tmp_path, path)
     (tmp_path / path).write_text(text)
-    assert rivals.enabled(root) == ("", "")
+    assert rivals.enabled(Root(root)) == ("", "")
 
 
 @pytest.mark.parametrize(
@@ -239,7 +239,7 @@ def test_cloud_init_that_is_switched_off_is_not_enabled(tmp_path: pathlib.Path, 
     ],
 )
 def test_another_agent_of_another_init_system_is_seen(tmp_path: pathlib.Path, path: str, name: str) -> None:
-    assert rivals.enabled(sketch(tmp_path, path)) == (name, path if name else "")
+    assert rivals.enabled(Root(sketch(tmp_path, path))) == (name, path if name else "")
 
 
 def test_install_warns_of_another_agent(tmp_path: pathlib.Path) -> None:
@@ -254,11 +254,11 @@ def test_install_takes_a_mask_away_and_what_it_points_to_stays(tmp_path: pathlib
     (tmp_path / "dev").mkdir()
     os.mkfifo(tmp_path / "dev/null")
     (units / "azready.service").symlink_to("/dev/null")
-    root, system = str(tmp_path), init.load("systemd")
+    root, system = Root(str(tmp_path)), init.load("systemd")
     assert (system.enable(root), system.enabled(root)) == (True, [])
     assert system.install(root, "/opt/azready")
     assert "ExecStart=/opt/azready provision\n" in (units / "azready.service").read_text()
-    assert system.enabled(root) == [f"{units}/multi-user.target.wants/azready.service"]
+    assert system.enabled(root) == ["/etc/systemd/system/multi-user.target.wants/azready.service"]
     assert (tmp_path / "dev/null").is_fifo()
 
 
@@ -266,13 +266,13 @@ def test_nothing_is_written_in_the_place_of_a_device(tmp_path: pathlib.Path) -> 
     (tmp_path / "etc").mkdir()
     os.mkfifo(tmp_path / "etc/null")
     (tmp_path / "etc/hostname").symlink_to("null")
-    with pytest.raises(GuestError, match="it is no regular file"):
-        files.replace(str(tmp_path), "/etc/hostname", b"x")
+    with pytest.raises(GuestError, match="it is not a regular file"):
+        Root(str(tmp_path)).replace("/etc/hostname", b"x")
     assert (tmp_path / "etc/null").is_fifo()
 
 
 def test_what_is_disabled_under_sysvinit_has_links_that_stop_it(tmp_path: pathlib.Path) -> None:
-    root, system = str(tmp_path), init.load("sysvinit")
+    root, system = Root(str(tmp_path)), init.load("sysvinit")
     system.enable(root)
     assert len(system.disable(root)) == 4
     assert sorted(path.name for path in tmp_path.rglob("*azready")) == ["K01azready"] * 4

@@ -15,6 +15,7 @@ from agent.azure import media
 from agent.azure.retry import Deadline
 from agent.errors import GuestError
 from agent.protocol import iso9660, medium, udf
+from agent.root import Root
 from scripts.simulator import media as simulated
 from scripts.simulator.scenario import VM
 from tests import udf as maker
@@ -163,8 +164,8 @@ def test_a_medium_without_our_files_is_no_error(tmp_path: pathlib.Path, log: Lin
     image.parent.mkdir()
     for content in (maker.simple({"other": (b"x", b"x", 3)}), simulated.iso9660({"other.txt": b"x"})):
         image.write_bytes(content)
-        assert media.read_files(str(image)) == {}
-    assert media.find(str(tmp_path), (), Deadline(0), never, log) is None
+        assert media.read_files(Root(str(tmp_path)), "/dev/sr0") == {}
+    assert media.find(Root(str(tmp_path)), (), Deadline(0), never, log) is None
     assert not any("warning" in line for line in log.lines)
 
 
@@ -180,11 +181,11 @@ def test_drives_are_found_by_what_they_claim_to_be(tmp_path: pathlib.Path, log: 
     for name in ("sda", "sdb", "sr0"):
         (tmp_path / "dev" / name).write_bytes(b"x")
     (tmp_path / "dev/cdrom").symlink_to("sr0")
-    assert media.devices(str(tmp_path)) == ["/dev/sdb", "/dev/sr0"]
+    assert media.devices(Root(str(tmp_path))) == ["/dev/sdb", "/dev/sr0"]
     (tmp_path / "dev/sr0").write_bytes(simulated.image(VM(media="cd", admin_username="eve")))
-    found = media.find(str(tmp_path), (), Deadline(0), never, log)
+    found = media.find(Root(str(tmp_path)), (), Deadline(0), never, log)
     assert found is not None
-    assert (found.device, found.environment.user_name) == (f"{tmp_path}/dev/sr0", "eve")
+    assert (found.device, found.environment.user_name) == ("/dev/sr0", "eve")
     assert any("/dev/sdb holds something that cannot be read" in line for line in log.lines)
 
 
@@ -194,9 +195,9 @@ def test_a_cd_that_appears_late_is_waited_for(tmp_path: pathlib.Path, log: Lines
         (tmp_path / "dev/sr0").write_bytes(simulated.image(VM(media="cd")))
 
     monkeypatch.setattr(media, "sleep", appears)
-    assert media.find(str(tmp_path), (), Deadline(5), never, log) is not None
+    assert media.find(Root(str(tmp_path)), (), Deadline(5), never, log) is not None
 
 
 def test_no_drive_is_no_error(tmp_path: pathlib.Path, log: Lines) -> None:
-    assert media.find(str(tmp_path), (), Deadline(0), never, log) is None
+    assert media.find(Root(str(tmp_path)), (), Deadline(0), never, log) is None
     assert log.lines == ["6 no provisioning CD: there is no optical device"]

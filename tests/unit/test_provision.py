@@ -13,6 +13,7 @@ from agent.azure.retry import Deadline
 from agent.config import Config
 from agent.guest import hostname, state
 from agent.provision import Job, ProvisioningFailed, provision
+from agent.root import Root
 from scripts.simulator import media, scenario
 from scripts.simulator.server import Exchange, Simulator
 from tests.conftest import Lines
@@ -39,7 +40,7 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def job(platform: Simulator, root: pathlib.Path, log: Lines, *, force: bool = False, dry_run: bool = False, config: Config | None = None) -> Job:
     wireserver, imds = Endpoint(platform.url("wireserver")), Endpoint(platform.url("imds"))
-    return Job(str(root), wireserver, imds, Deadline(8), config or CONFIG, log, force=force, dry_run=dry_run)
+    return Job(Root(str(root)), wireserver, imds, Deadline(8), config or CONFIG, log, force=force, dry_run=dry_run)
 
 
 def files(root: pathlib.Path) -> list[str]:
@@ -55,13 +56,13 @@ def test_a_second_run_asks_nothing_and_changes_nothing(platform: Simulator, root
 
 
 def test_the_marker_counts_in_the_other_byte_order_and_case(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
-    state.mark_provisioned(str(root), DIRECTORY, identity.swapped(VM_ID), "as Gen1")
+    state.mark_provisioned(Root(str(root)), DIRECTORY, identity.swapped(VM_ID), "as Gen1")
     provision(job(platform, root, log))
     assert platform.exchanges == []
 
 
 def test_a_clone_is_provisioned_anew(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
-    state.mark_provisioned(str(root), DIRECTORY, "11111111-2222-3333-4444-555555555555", "another VM")
+    state.mark_provisioned(Root(str(root)), DIRECTORY, "11111111-2222-3333-4444-555555555555", "another VM")
     provision(job(platform, root, log))
     assert platform.reports == ["Ready"]
 
@@ -70,7 +71,7 @@ def test_a_run_killed_between_marker_and_unit_is_finished_by_the_next(platform: 
     link = root / "etc/systemd/system/multi-user.target.wants/azready.service"
     link.parent.mkdir(parents=True)
     link.symlink_to("../azready.service")
-    state.mark_provisioned(str(root), DIRECTORY, VM_ID, "killed right behind this")
+    state.mark_provisioned(Root(str(root)), DIRECTORY, VM_ID, "killed right behind this")
     provision(job(platform, root, log))
     assert not link.is_symlink()
     assert platform.exchanges == []
@@ -162,7 +163,7 @@ def test_files_that_cannot_be_written_are_warnings_where_nothing_is_fatal(platfo
 @pytest.mark.skipif(os.geteuid() != 0, reason="making a user takes root")
 def test_a_user_that_cannot_be_made_fails_the_run(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
     (root / "etc").write_text("not a folder")
-    with pytest.raises(ProvisioningFailed, match=r"provisioning failed and was reported: cannot look up .*not a directory"):
+    with pytest.raises(ProvisioningFailed, match=r"provisioning failed and was reported: cannot read .*not a directory"):
         provision(job(platform, root, log))
     assert platform.reports == ["ProvisioningFailed"]
 

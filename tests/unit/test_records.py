@@ -11,6 +11,7 @@ from agent.azure import network
 from agent.errors import GuestError
 from agent.guest import hyperv, payload, programs
 from agent.protocol import kvp, netlink, ovf
+from agent.root import Root
 from scripts.simulator.media import ovf_env
 from scripts.simulator.scenario import VM
 from tests.conftest import Lines
@@ -23,21 +24,21 @@ def pool(root: pathlib.Path) -> pathlib.Path:
 
 
 def test_without_a_pool_nothing_is_written(tmp_path: pathlib.Path) -> None:
-    assert not hyperv.write_report(str(tmp_path), "x")
+    assert not hyperv.write_report(Root(str(tmp_path)), "x")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_earlier_report_is_replaced_and_other_records_stay(tmp_path: pathlib.Path) -> None:
     place = pool(tmp_path)
     place.write_bytes(kvp.record("A", "1") + kvp.record(kvp.REPORT_KEY, "old") + kvp.record("B", "2"))
-    assert hyperv.write_report(str(tmp_path), "new")
+    assert hyperv.write_report(Root(str(tmp_path)), "new")
     assert kvp.parse(place.read_bytes()) == [("A", "1"), (kvp.REPORT_KEY, "new"), ("B", "2")]
 
 
 def test_half_a_record_at_the_end_is_cut_off(tmp_path: pathlib.Path) -> None:
     place = pool(tmp_path)
     place.write_bytes(kvp.record("A", "1") + b"half")
-    hyperv.write_report(str(tmp_path), "new")
+    hyperv.write_report(Root(str(tmp_path)), "new")
     assert kvp.parse(place.read_bytes()) == [("A", "1"), (kvp.REPORT_KEY, "new")]
 
 
@@ -46,7 +47,7 @@ def test_a_pool_from_before_this_boot_is_emptied(tmp_path: pathlib.Path) -> None
     place.write_bytes(kvp.record("A", "1"))
     before = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME) - 60
     os.utime(place, (before, before))
-    hyperv.write_report(str(tmp_path), "new")
+    hyperv.write_report(Root(str(tmp_path)), "new")
     assert kvp.parse(place.read_bytes()) == [(kvp.REPORT_KEY, "new")]
 
 
@@ -66,7 +67,7 @@ def test_both_kinds_of_locks_are_waited_for(tmp_path: pathlib.Path) -> None:
             os.write(fd, kvp.record("HELD", "by the child"))
             os._exit(0)
         os.read(ready, 1)
-        hyperv.write_report(str(tmp_path), "after")
+        hyperv.write_report(Root(str(tmp_path)), "after")
         os.waitpid(child, 0)
         assert [key for key, _ in kvp.parse(place.read_bytes())] == ["HELD", kvp.REPORT_KEY]
 
@@ -79,14 +80,14 @@ def test_a_lock_that_is_never_released_is_given_up(tmp_path: pathlib.Path, monke
     with open(place, "wb") as holder:
         fcntl.flock(holder, fcntl.LOCK_EX)
         with pytest.raises(GuestError, match=r"cannot write .*: resource temporarily unavailable"):
-            hyperv.write_report(str(tmp_path), "x")
+            hyperv.write_report(Root(str(tmp_path)), "x")
 
 
 def test_a_link_in_the_place_of_the_pool_is_not_written_through(tmp_path: pathlib.Path) -> None:
     place = pool(tmp_path)
     (tmp_path / "victim").write_text("kept")
     place.symlink_to("/victim")
-    hyperv.write_report(str(tmp_path), "x")  # inside the root, where the link leads
+    hyperv.write_report(Root(str(tmp_path)), "x")  # inside the root, where the link leads
     assert kvp.parse((tmp_path / "victim").read_bytes())
 
 
@@ -201,18 +202,18 @@ def test_programs_of_another_root_are_seen_and_not_used(tmp_path: pathlib.Path) 
     (tmp_path / "usr/sbin").mkdir(parents=True)
     program = tmp_path / "usr/sbin/useradd"
     program.write_text("")
-    assert programs.find(str(tmp_path), "useradd") == ""  # not executable
+    assert programs.find(Root(str(tmp_path)), "useradd") == ""  # not executable
     program.chmod(0o755)
-    assert programs.find(str(tmp_path), "useradd") == "/usr/sbin/useradd"
-    assert programs.usable(str(tmp_path), "useradd") == ""
-    assert programs.usable("/", "sh")
+    assert programs.find(Root(str(tmp_path)), "useradd") == "/usr/sbin/useradd"
+    assert programs.usable(Root(str(tmp_path)), "useradd") == ""
+    assert programs.usable(Root(), "sh")
 
 
 def test_customdata_of_another_root_is_not_run(tmp_path: pathlib.Path, log: Lines) -> None:
-    payload.save(str(tmp_path), "/state/customdata", b"#!/bin/sh\n")
+    payload.save(Root(str(tmp_path)), "/state/customdata", b"#!/bin/sh\n")
     assert oct((tmp_path / "state/customdata").stat().st_mode & 0o777) == "0o600"
     with pytest.raises(GuestError, match="only on the machine itself"):
-        payload.run_once(str(tmp_path), "/state/customdata", "id", 5, log)
-    payload.save(str(tmp_path), "/state/customdata", b"#cloud-config\n")
-    assert payload.run_once(str(tmp_path), "/state/customdata", "id", 5, log) is None
+        payload.run_once(Root(str(tmp_path)), "/state/customdata", "id", 5, log)
+    payload.save(Root(str(tmp_path)), "/state/customdata", b"#cloud-config\n")
+    assert payload.run_once(Root(str(tmp_path)), "/state/customdata", "id", 5, log) is None
     assert "is no script" in log.lines[-1]

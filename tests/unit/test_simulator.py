@@ -12,6 +12,7 @@ import pytest
 
 from agent.azure import media
 from agent.protocol import ovf
+from agent.root import Root
 from scripts.simulator import scenario
 from scripts.simulator.platform import instance
 from scripts.simulator.server import Simulator
@@ -158,7 +159,7 @@ def test_mistakes_are_one_line(arguments: list[str], says: str) -> None:
 def test_the_provisioning_cd_is_written_for_a_drive(tmp_path: pathlib.Path) -> None:
     image = tmp_path / "cd.iso"
     assert simulate("--media", str(image), "--scenario", "cd-password", "--timeout", "0.1").returncode == 0
-    environment = ovf.parse(media.read_files(str(image))["ovf-env.xml"])
+    environment = ovf.parse(media.read_files(Root(str(tmp_path)), "/cd.iso")["ovf-env.xml"])
     assert (environment.user_name, environment.password) == ("azureuser", "correct horse battery")
 
 

@@ -8,7 +8,8 @@ import struct
 import pytest
 
 from agent.errors import GuestError
-from agent.guest import accounts, files, passwords, sshd, sshkeys, sudo
+from agent.guest import accounts, passwords, sshd, sshkeys, sudo
+from agent.root import Root
 from scripts.simulator.scenario import KEY
 from tests.conftest import Lines
 
@@ -54,7 +55,7 @@ def test_names_that_are_refused_say_why(name: str, why: str) -> None:
 
 @takes_root
 def test_a_new_account_gets_the_first_id_that_is_free_as_both(root: pathlib.Path, log: Lines) -> None:
-    account = accounts.ensure(str(root), "bob", "/bin/sh", log)
+    account = accounts.ensure(Root(str(root)), "bob", "/bin/sh", log)
     assert (account.uid, account.gid, account.home) == (1002, 1002, "/home/bob")
     assert (root / "etc/passwd").read_text().splitlines()[-1] == "bob:x:1002:1002::/home/bob:/bin/sh"
     assert (root / "etc/group").read_text().splitlines()[-1] == "bob:x:1002:"
@@ -67,7 +68,7 @@ def test_a_new_account_gets_the_first_id_that_is_free_as_both(root: pathlib.Path
 @takes_root
 def test_the_images_own_rules_count(root: pathlib.Path, log: Lines) -> None:
     (root / "etc/login.defs").write_text("# UID_MIN 1\nUID_MIN\t\t5000\nHOME_MODE 0750\nPASS_MAX_DAYS 90\nUMASK junk\n")
-    account = accounts.ensure(str(root), "bob", "/bin/sh", log)
+    account = accounts.ensure(Root(str(root)), "bob", "/bin/sh", log)
     assert account.uid == 5000
     assert (root / "home/bob").stat().st_mode & 0o777 == 0o750
     assert (root / "etc/shadow").read_text().splitlines()[-1].split(":")[4] == "90"
@@ -75,7 +76,7 @@ def test_the_images_own_rules_count(root: pathlib.Path, log: Lines) -> None:
 
 @takes_root
 def test_a_group_of_that_name_becomes_the_primary_one(root: pathlib.Path, log: Lines) -> None:
-    account = accounts.ensure(str(root), "taken", "/bin/sh", log)
+    account = accounts.ensure(Root(str(root)), "taken", "/bin/sh", log)
     assert (account.uid, account.gid) == (1001, 1001)
     assert (root / "etc/group").read_text().count("taken") == 1
 
@@ -83,7 +84,7 @@ def test_a_group_of_that_name_becomes_the_primary_one(root: pathlib.Path, log: L
 def test_system_accounts_are_refused(root: pathlib.Path, log: Lines) -> None:
     before = (root / "etc/passwd").read_text()
     with pytest.raises(GuestError, match="the user name 'daemon' is refused: it belongs to the system, with uid 1"):
-        accounts.ensure(str(root), "daemon", "/bin/sh", log)
+        accounts.ensure(Root(str(root)), "daemon", "/bin/sh", log)
     assert (root / "etc/passwd").read_text() == before
 
 
@@ -93,7 +94,7 @@ def test_an_existing_home_is_left_alone(root: pathlib.Path, log: Lines) -> None:
     (root / "etc/skel/.profile").write_text("new")
     (root / "home/ann").mkdir(parents=True)
     (root / "home/ann/file").write_text("mine")
-    accounts.ensure(str(root), "ann", "/bin/sh", log)
+    accounts.ensure(Root(str(root)), "ann", "/bin/sh", log)
     assert [path.name for path in (root / "home/ann").iterdir()] == ["file"]
 
 
@@ -103,7 +104,7 @@ def test_the_skeleton_is_copied_with_links_and_folders_and_owned(root: pathlib.P
     (root / "etc/skel/.config/x").write_text("x")
     (root / "etc/skel/.config/x").chmod(0o4755)
     (root / "etc/skel/link").symlink_to("/etc/passwd")
-    accounts.ensure(str(root), "bob", "/bin/sh", log)
+    accounts.ensure(Root(str(root)), "bob", "/bin/sh", log)
     home = root / "home/bob"
     assert (home / "link").readlink() == pathlib.Path("/etc/passwd")
     assert oct((home / ".config/x").stat().st_mode) == "0o100755"
@@ -112,9 +113,9 @@ def test_the_skeleton_is_copied_with_links_and_folders_and_owned(root: pathlib.P
 
 
 def test_groups_that_are_not_there_are_passed_over(root: pathlib.Path, log: Lines) -> None:
-    account = accounts.find(str(root), "ann")
+    account = accounts.find(Root(str(root)), "ann")
     assert account is not None
-    accounts.add_to_groups(str(root), account, ["wheel", "sudo", "taken", "ann"], log)
+    accounts.add_to_groups(Root(str(root)), account, ["wheel", "sudo", "taken", "ann"], log)
     assert (root / "etc/group").read_text() == "root:x:0:\nsudo:x:27:ann\nann:x:1000:\ntaken:x:1001:ann\n"
 
 
@@ -129,12 +130,12 @@ def test_the_lock_of_the_shadow_tools_is_waited_for(root: pathlib.Path, monkeypa
         while not (root / "etc/.pwd.lock").stat().st_size:
             pass
         try:
-            with pytest.raises(GuestError, match="another program edits the accounts"), accounts.Locked(str(root)):
+            with pytest.raises(GuestError, match="another program edits the accounts"), accounts.Locked(Root(str(root))):
                 pass
         finally:
             os.kill(child, 9)
             os.waitpid(child, 0)
-    with accounts.Locked(str(root)):
+    with accounts.Locked(Root(str(root))):
         pass
 
 
@@ -146,7 +147,7 @@ def signal_pause() -> None:
 
 def test_removing_a_user_leaves_no_trace_in_the_account_files(root: pathlib.Path) -> None:
     (root / "etc/subuid").write_text("ann:100000:65536\n")
-    accounts.remove(str(root), "ann")
+    accounts.remove(Root(str(root)), "ann")
     for name in ("passwd", "shadow", "group", "subuid"):
         assert "ann" not in (root / "etc" / name).read_text()
     assert "sudo:x:27:\n" in (root / "etc/group").read_text()
@@ -184,20 +185,20 @@ def test_sha512_crypt_gives_the_known_answers(rounds: int, salt: str, password: 
 @pytest.mark.parametrize("password", ["a\nb", "a\0b", "x" * 513])
 def test_passwords_that_cannot_be_are_refused_without_being_shown(root: pathlib.Path, log: Lines, password: str) -> None:
     with pytest.raises(GuestError, match="the password of ann is refused") as caught:
-        passwords.set_password(str(root), "ann", password, log)
+        passwords.set_password(Root(str(root)), "ann", password, log)
     assert password not in str(caught.value)
 
 
 def test_a_password_of_the_image_is_not_locked(root: pathlib.Path) -> None:
-    passwords.lock(str(root), "ann", "!")
-    assert accounts.password_field(str(root), "ann") == "$6$a$b"
+    passwords.lock(Root(str(root)), "ann", "!")
+    assert accounts.password_field(Root(str(root)), "ann") == "$6$a$b"
 
 
 def test_two_salts_differ(root: pathlib.Path, log: Lines) -> None:
     fields = []
     for _ in range(2):
-        passwords.set_password(str(root), "ann", "x", log)
-        fields.append(accounts.password_field(str(root), "ann"))
+        passwords.set_password(Root(str(root)), "ann", "x", log)
+        fields.append(accounts.password_field(Root(str(root)), "ann"))
     assert fields[0] != fields[1]
     assert all(field == passwords.sha512_crypt(b"x", field.split("$")[2]) for field in fields)
 
@@ -265,32 +266,32 @@ def test_several_keys_stand_on_a_line_each() -> None:
     ],
 )
 def test_keys_go_into_the_home_only(root: pathlib.Path, path: str, place: str) -> None:
-    account = accounts.find(str(root), "ann")
+    account = accounts.find(Root(str(root)), "ann")
     assert account is not None
     assert sshkeys.place_for(account, path) == place
 
 
 @takes_root
 def test_a_link_out_of_the_home_is_not_followed(root: pathlib.Path) -> None:
-    account = accounts.find(str(root), "ann")
+    account = accounts.find(Root(str(root)), "ann")
     assert account is not None
     (root / "home/ann").mkdir(parents=True)
     (root / "home/ann/.ssh").symlink_to("/etc")
-    with pytest.raises(GuestError, match="which is not inside the home"):
-        sshkeys.authorize(str(root), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
+    with pytest.raises(GuestError, match="leads out of /home/ann"):
+        sshkeys.authorize(Root(str(root)), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
     assert not (root / "etc/authorized_keys").exists()
 
 
 @takes_root
 def test_open_permissions_are_closed(root: pathlib.Path) -> None:
-    account = accounts.find(str(root), "ann")
+    account = accounts.find(Root(str(root)), "ann")
     assert account is not None
     (root / "home/ann/.ssh").mkdir(parents=True, mode=0o777)
     keys = root / "home/ann/.ssh/authorized_keys"
     keys.write_text("# old\n")
     keys.chmod(0o666)
-    assert sshkeys.authorize(str(root), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
-    assert not sshkeys.authorize(str(root), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
+    assert sshkeys.authorize(Root(str(root)), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
+    assert not sshkeys.authorize(Root(str(root)), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
     assert keys.read_text() == f"# old\n{KEY}\n"
     for path, mode in ((keys, 0o600), (keys.parent, 0o700)):
         assert (path.stat().st_mode & 0o777, path.stat().st_uid, path.stat().st_gid) == (mode, 1000, 1000)
@@ -303,35 +304,35 @@ def program(root: pathlib.Path, name: str) -> None:
 
 
 def test_without_sudo_and_doas_nothing_is_written(root: pathlib.Path, log: Lines) -> None:
-    assert sudo.permit(str(root), "ann", without_password=True, log=log) == ""
+    assert sudo.permit(Root(str(root)), "ann", without_password=True, log=log) == ""
     assert sorted(path.name for path in (root / "etc").iterdir()) == ["group", "passwd", "shadow"]
 
 
 def test_sudo_gets_a_drop_in_that_only_root_reads(root: pathlib.Path, log: Lines) -> None:
     program(root, "sudo")
     (root / "etc/sudoers").write_text("@includedir /etc/sudoers.d\n")
-    assert sudo.permit(str(root), "ann", without_password=True, log=log) == sudo.SUDO_FILE
+    assert sudo.permit(Root(str(root)), "ann", without_password=True, log=log) == sudo.SUDO_FILE
     file = root / "etc/sudoers.d/90-azready"
     assert (file.read_text(), oct(file.stat().st_mode & 0o777)) == ("ann ALL=(ALL:ALL) NOPASSWD: ALL\n", "0o440")
     assert log.lines == []
-    sudo.permit(str(root), "ann", without_password=False, log=log)
+    sudo.permit(Root(str(root)), "ann", without_password=False, log=log)
     assert file.read_text() == "ann ALL=(ALL:ALL) ALL\n"
 
 
 def test_a_sudoers_that_reads_no_drop_ins_is_a_warning(root: pathlib.Path, log: Lines) -> None:
     program(root, "sudo")
-    sudo.permit(str(root), "ann", without_password=True, log=log)
+    sudo.permit(Root(str(root)), "ann", without_password=True, log=log)
     assert "does not include" in log.lines[0]
 
 
 def test_doas_gets_its_folder_or_its_file(root: pathlib.Path, log: Lines) -> None:
     program(root, "doas")
-    assert sudo.permit(str(root), "ann", without_password=True, log=log) == "/etc/doas.conf"
+    assert sudo.permit(Root(str(root)), "ann", without_password=True, log=log) == "/etc/doas.conf"
     assert (root / "etc/doas.conf").read_text() == "permit nopass ann\n"
-    assert sudo.permit(str(root), "ann", without_password=False, log=log) == ""  # the file says something else by now
+    assert sudo.permit(Root(str(root)), "ann", without_password=False, log=log) == ""  # the file says something else by now
     assert "cannot use doas" in log.lines[-1]
     (root / "etc/doas.d").mkdir()
-    assert sudo.permit(str(root), "ann", without_password=False, log=log) == "/etc/doas.d/azready.conf"
+    assert sudo.permit(Root(str(root)), "ann", without_password=False, log=log) == "/etc/doas.d/azready.conf"
     assert (root / "etc/doas.d/azready.conf").read_text() == "permit ann\n"
 
 
@@ -357,16 +358,16 @@ def test_whether_sshd_reads_drop_ins(config: str, includes: bool) -> None:
 
 def test_sshd_config_is_edited_only_on_demand_and_once(root: pathlib.Path) -> None:
     config = root / "etc/ssh/sshd_config"
-    assert sshd.set_password_login(str(root), allowed=False, edit=True) == ""  # there is no sshd
+    assert sshd.set_password_login(Root(str(root)), allowed=False, edit=True) == ""  # there is no sshd
     config.parent.mkdir()
     config.write_text("Port 22\n")
     with pytest.raises(GuestError, match="does not include"):
-        sshd.set_password_login(str(root), allowed=True, edit=False)
+        sshd.set_password_login(Root(str(root)), allowed=True, edit=False)
     assert config.read_text() == "Port 22\n"
     for _ in range(2):
-        assert sshd.set_password_login(str(root), allowed=True, edit=True) == "/etc/ssh/sshd_config"
+        assert sshd.set_password_login(Root(str(root)), allowed=True, edit=True) == "/etc/ssh/sshd_config"
     assert config.read_text() == "# azready begin\nPasswordAuthentication yes\n# azready end\nPort 22\n"
-    sshd.set_password_login(str(root), allowed=False, edit=True)
+    sshd.set_password_login(Root(str(root)), allowed=False, edit=True)
     assert config.read_text() == "# azready begin\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n# azready end\nPort 22\n"
 
 
@@ -374,14 +375,14 @@ def test_the_distributions_own_sshd_config_is_read_and_never_edited(root: pathli
     config = root / "usr/etc/ssh/sshd_config"
     config.parent.mkdir(parents=True)
     config.write_text("UsePAM yes\n")
-    assert sshd.uses_pam(str(root))
+    assert sshd.uses_pam(Root(str(root)))
     with pytest.raises(GuestError, match="belongs to the distribution"):
-        sshd.set_password_login(str(root), allowed=True, edit=True)
+        sshd.set_password_login(Root(str(root)), allowed=True, edit=True)
 
 
 def test_a_tree_is_removed_without_following_links(root: pathlib.Path) -> None:
     (root / "a/b").mkdir(parents=True)
     (root / "a/link").symlink_to(root / "etc")
-    assert files.remove_tree(str(root / "a"))
-    assert not files.remove_tree(str(root / "a"))
+    assert Root(str(root)).discard_tree("/a")
+    assert not Root(str(root)).discard_tree("/a")
     assert (root / "etc/passwd").exists()

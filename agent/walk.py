@@ -1,0 +1,176 @@
+"""Walks from the top of a tree to a file by directory descriptors.
+
+Strategy: each part of a path is opened relative to the folder before it, and never through a link.
+Links are read and followed here, by one rule: an absolute link starts at the top of the tree again,
+and `..` never leaves it. What is done to a file is then done relative to the descriptor that was
+reached, so a user who swaps a folder for a link in between gains nothing (openat(2), path_resolution(7)).
+"""
+
+import posix
+from errno import EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EXDEV
+from stat import S_ISLNK, S_ISREG
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from os import stat_result
+
+MAX_LINKS = 40  # as many as the kernel follows
+
+# O_PATH needs no read permission, and opening an entry this way has no side effect.
+_FOLDER = posix.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+
+
+class Walk:
+    """One walk, used as a context manager that closes what it opened.
+
+    `fd` is the folder reached so far. `top` is the descriptor of the tree's top folder. `home`, if
+    given, is the path of that top as links in the tree spell it: links and `..` that lead out of it
+    are then errors (EXDEV). `make` is the mode of missing folders, which are made; 0 makes none.
+    """
+
+    def __init__(self, top: int, *, home: str = "", make: int = 0) -> None:
+        self.fd = top
+        self.status: "stat_result | None" = None  # of the entry that `entry` found
+        self._home = home
+        self._make = make
+        self._stack = [top]
+        self._names: list[str] = []
+        self._links = 0
+
+    def __enter__(self) -> "Walk":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._restart()
+
+    @property
+    def path(self) -> str:
+        """The folder reached, as a path inside the tree without a link in it; "" for its top."""
+        return "".join(f"/{name}" for name in self._names)
+
+    def go(self, path: str) -> None:
+        """Enter folder after folder. Raises OSError."""
+        waiting = path.split("/")[::-1]
+        while waiting:
+            part = waiting.pop()
+            if part in ("", "."):
+                continue
+            if part == "..":
+                self._up()
+                continue
+            try:
+                fd = self._open(part)
+            except OSError as error:
+                if error.errno not in (ENOTDIR, ELOOP):
+                    raise
+                waiting += self._target(part).split("/")[::-1]
+                continue
+            self._stack.append(fd)
+            self._names.append(part)
+            self.fd = fd
+
+    def entry(self, path: str, *, follow: bool = True) -> str:
+        """Enter the folder of the last part of `path`, and return that part, which is not a link.
+
+        With `follow` False it may be a link. `status` is its lstat(2), None if it does not exist.
+        The name is "." where a link leads to a folder without naming its last part. Raises OSError,
+        with EINVAL where `path` itself does not end in a name.
+        """
+        folder, _, name = path.rpartition("/")
+        if name in ("", ".", ".."):
+            raise OSError(EINVAL, "the path does not end in a name")
+        while True:
+            self.go(folder)
+            self.status = self.lstat(name)
+            if not follow or self.status is None or not S_ISLNK(self.status.st_mode):
+                return name
+            folder, _, name = self._target(name).rstrip("/").rpartition("/")
+            if name in ("", ".", ".."):
+                self.go(f"{folder}/{name}")
+                self.status = posix.stat(".", dir_fd=self.fd)
+                return "."
+
+    def lstat(self, name: str) -> "stat_result | None":
+        """What is in the folder under `name`, None if nothing is. Raises OSError."""
+        try:
+            return posix.stat(name, dir_fd=self.fd, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+
+    def open(self, name: str, flags: int, mode: int = 0o600) -> int:
+        """Open an entry of the folder, never a link and never waiting for a peer. Raises OSError."""
+        safe = posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK
+        return posix.open(name, flags | safe, mode, dir_fd=self.fd)
+
+    def open_regular(self, name: str, flags: int = posix.O_RDONLY) -> int:
+        """Open a regular file of the folder. Raises OSError; ELOOP, EINVAL, EISDIR for others."""
+        if self.status is None:
+            raise FileNotFoundError(ENOENT, posix.strerror(ENOENT))
+        refuse_special(self.status)
+        fd = self.open(name, flags)
+        try:
+            refuse_special(posix.fstat(fd))  # it may have been exchanged since
+        except OSError:
+            posix.close(fd)
+            raise
+        return fd
+
+    def open_folder(self) -> int:
+        """Open the folder itself for listing and syncing. Raises OSError."""
+        return posix.open(".", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=self.fd)
+
+    def _open(self, name: str) -> int:
+        try:
+            return posix.open(name, _FOLDER, dir_fd=self.fd)
+        except FileNotFoundError:
+            if not self._make:
+                raise
+        try:
+            posix.mkdir(name, self._make, dir_fd=self.fd)
+        except FileExistsError:
+            pass
+        return posix.open(name, _FOLDER, dir_fd=self.fd)
+
+    def _target(self, name: str) -> str:
+        """Read a link, and go to where it starts. Raises OSError."""
+        try:
+            target = posix.readlink(name, dir_fd=self.fd)
+        except OSError as error:
+            if error.errno == EINVAL:  # not a link
+                raise NotADirectoryError(ENOTDIR, posix.strerror(ENOTDIR)) from None
+            raise
+        self._links += 1
+        if self._links > MAX_LINKS:
+            raise OSError(ELOOP, posix.strerror(ELOOP))
+        if target.startswith("/"):
+            if self._home:
+                if not f"{target}/".startswith(f"{self._home}/"):
+                    raise _leaves(target, self._home)
+                target = target[len(self._home) :]
+            self._restart()
+        return target
+
+    def _up(self) -> None:
+        if len(self._stack) > 1:
+            posix.close(self._stack.pop())
+            self._names.pop()
+            self.fd = self._stack[-1]
+        elif self._home:
+            raise _leaves("..", self._home)
+
+    def _restart(self) -> None:
+        while len(self._stack) > 1:
+            posix.close(self._stack.pop())
+        self._names.clear()
+        self.fd = self._stack[0]
+
+
+def refuse_special(status: "stat_result") -> None:
+    """Reject what is not a regular file. Raises OSError."""
+    if not S_ISREG(status.st_mode):
+        is_folder = status.st_mode & 0o170000 == 0o040000
+        raise OSError(EISDIR if is_folder else EINVAL, "it is not a regular file")
+
+
+def _leaves(target: str, home: str) -> OSError:
+    return OSError(EXDEV, f"a link to {target!r} leads out of {home}")
