@@ -1,0 +1,213 @@
+"""Root, attacked: links, exchanged folders, special files and odd names lead nowhere."""
+
+import ctypes
+import multiprocessing
+import os
+import pathlib
+import stat
+import time
+
+import pytest
+
+from agent import image
+from agent.errors import GuestError, UsageError
+from agent.guest import accounts, sshkeys
+from agent.image import Generalization
+from agent.root import Root
+
+takes_root = pytest.mark.skipif(os.geteuid() != 0, reason="files that belong to several users take root")
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann"
+
+
+@pytest.fixture
+def world(tmp_path: pathlib.Path) -> pathlib.Path:
+    """A folder with an image in it, and things next to the image that nobody may touch."""
+    for path in ("image/etc/ssh", "image/home/ann", "image/usr/lib", "image/var/log", "precious"):
+        (tmp_path / path).mkdir(parents=True)
+    (tmp_path / "precious/file").write_text("kept")
+    (tmp_path / "image/etc/ssh/sshd_config").write_text("Port 22\n")
+    return tmp_path
+
+
+def picture(folder: pathlib.Path, but: str = "image") -> dict[str, tuple[object, ...]]:
+    """Everything about everything in the folder, except below `but`."""
+    found: dict[str, tuple[object, ...]] = {}
+    for top in folder.iterdir():
+        if top.name == but:
+            continue
+        for path in [top, *top.rglob("*")]:
+            status = path.lstat()
+            content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+            found[str(path)] = (status.st_mode, status.st_uid, status.st_gid, status.st_nlink, content)
+    return found
+
+
+def passwd(world: pathlib.Path, home: str) -> Root:
+    (world / "image/etc/passwd").write_text(f"root:x:0:0::/root:/bin/sh\nann:x:1000:1000::{home}:/bin/sh\n")
+    return Root(str(world / "image"))
+
+
+@takes_root
+@pytest.mark.parametrize(
+    "home", ["/./..", "/usr/.", "/etc/ssh", "/", "../..", "/home/../../precious", "", "/home//ann", "/home/other", "/home/link", "/usr/lib/mine", "/home/file"]
+)
+def test_a_home_that_is_not_the_users_own_is_never_removed(world: pathlib.Path, home: str) -> None:
+    tree = world / "image"
+    (tree / "home/other").mkdir()  # root's
+    (tree / "home/link").symlink_to("/etc/ssh")
+    (tree / "home/file").write_text("")
+    os.chown(tree / "home/file", 1000, 1000)
+    (tree / "usr/lib/mine").mkdir()
+    os.chown(tree / "usr/lib/mine", 1000, 1000)
+    root, before = passwd(world, home), picture(world, but="")
+    with pytest.raises(UsageError, match="--user 'ann' cannot be removed: its home"):
+        Generalization(root, "/var/lib/azready", "ann")
+    assert picture(world, but="") == before
+
+
+@takes_root
+def test_a_home_behind_a_link_is_removed_with_the_link(world: pathlib.Path) -> None:
+    (world / "image/data/ann").mkdir(parents=True)
+    os.chown(world / "image/data/ann", 1000, 1000)
+    (world / "image/home/ann").rmdir()
+    (world / "image/home/ann").symlink_to("/data/ann")
+    for _, act in Generalization(passwd(world, "/home/ann"), "/var/lib/azready", "ann").actions:
+        act()
+    assert not os.path.lexists(world / "image/home/ann")
+    assert not (world / "image/data/ann").exists()
+
+
+@takes_root
+def test_a_user_with_processes_is_not_removed() -> None:
+    child = multiprocessing.get_context("fork").Process(target=_sleep_as, args=(4321,))
+    child.start()
+    try:
+        end = time.monotonic() + 10
+        while not (found := image._processes(Root(), 4321)) and time.monotonic() < end:
+            time.sleep(0.01)
+        assert found.startswith(f"{child.pid} ")
+    finally:
+        child.kill()
+        child.join()
+    assert image._processes(Root(), 4321) == ""
+
+
+def _sleep_as(uid: int) -> None:
+    os.setresuid(uid, uid, uid)
+    time.sleep(60)
+
+
+def test_links_and_dots_stay_in_the_tree(world: pathlib.Path) -> None:
+    root, before = Root(str(world / "image")), picture(world)
+    for number, target in enumerate(("/../../precious", "../../precious", f"{world}/precious", "/etc/../../precious", "/proc/self/root/precious")):
+        (world / f"image/etc/link{number}").symlink_to(target)
+        for path in (f"/etc/link{number}/file", f"/etc/link{number}/../../precious/file"):
+            assert root.read(path) is None
+            assert not root.discard_tree(path)
+        root.replace(f"/etc/link{number}/new", b"x")
+    assert picture(world) == before
+    assert [path.name for path in (world / "precious").iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("path", ["/etc/", "/etc/.", "/etc/..", "/", ""])
+def test_a_change_needs_a_name_at_the_end(world: pathlib.Path, path: str) -> None:
+    root = Root(str(world / "image"))
+    before = picture(world, but="")
+    for change in (root.discard, root.discard_tree, root.empty, root.remove_folder, lambda p: root.replace(p, b"x"), lambda p: root.link(p, "x")):
+        with pytest.raises(GuestError):
+            change(path)
+    assert picture(world, but="") == before
+
+
+def test_special_files_are_errors_and_never_waited_for(world: pathlib.Path) -> None:
+    root = Root(str(world / "image"))
+    dmi = world / "image/sys/class/dmi/id"
+    dmi.mkdir(parents=True)
+    os.mkfifo(dmi / "product_uuid")
+    assert root.attribute("/sys/class/dmi/id/product_uuid") is None
+    with pytest.raises(GuestError, match="it is not a regular file"):
+        root.read("/sys/class/dmi/id/product_uuid")
+    with pytest.raises(GuestError, match="it is not a regular file"):
+        root.empty("/sys/class/dmi/id/product_uuid")
+
+
+def test_odd_names_and_great_depth_are_removed(world: pathlib.Path) -> None:
+    top = world / "image/var/log/azure"
+    top.mkdir()
+    for name in (b"new\nline", b"\x1b[31m", b"\xff\xfe"):
+        os.mkdir(os.fsencode(top) + b"/" + name)
+    (top / "out").symlink_to(world / "precious")
+    fd = os.open(top, os.O_RDONLY)
+    for _ in range(2000):
+        os.mkdir("d", dir_fd=fd)
+        inner = os.open("d", os.O_RDONLY, dir_fd=fd)
+        os.close(fd)
+        fd = inner
+    os.close(fd)
+    before = picture(world)
+    root = Root(str(world / "image"))
+    texts = [text for text, _ in Generalization(root, "/var/lib/azready", "").actions]
+    assert all(text.isprintable() for text in texts)
+    assert root.discard_tree("/var/log/azure")
+    assert not top.exists()
+    assert picture(world) == before
+
+
+def test_a_log_with_a_second_name_is_not_emptied(world: pathlib.Path) -> None:
+    log = world / "image/var/log/syslog"
+    os.link(world / "precious/file", log)
+    root = Root(str(world / "image"))
+    with pytest.raises(GuestError, match="hard link"):
+        root.empty("/var/log/syslog")
+    for _, act in Generalization(root, "/var/lib/azready", "").actions:
+        act()
+    assert (world / "precious/file").read_text() == "kept"
+    assert not log.exists()
+
+
+@takes_root
+def test_a_hard_link_in_the_place_of_the_keys_is_refused(world: pathlib.Path) -> None:
+    root = passwd(world, "/home/ann")
+    (world / "image/home/ann/.ssh").mkdir()
+    os.link(world / "precious/file", world / "image/home/ann/.ssh/authorized_keys")
+    account, before = accounts.find(root, "ann"), picture(world)
+    assert account
+    with pytest.raises(GuestError, match="hard link"):
+        sshkeys.authorize(root, account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
+    assert picture(world) == before
+
+
+def _exchange(first: str, second: str) -> None:
+    """Exchange two names for ever (renameat2(2), RENAME_EXCHANGE)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    while True:
+        libc.renameat2(-100, first.encode(), -100, second.encode(), 2)
+
+
+@takes_root
+@pytest.mark.parametrize("what", [".ssh", ".ssh/authorized_keys"])
+def test_a_user_who_exchanges_folders_for_links_gains_nothing(world: pathlib.Path, what: str) -> None:
+    root = passwd(world, "/home/ann")
+    home = world / "image/home/ann"
+    os.chown(home, 1000, 1000)
+    account = accounts.find(root, "ann")
+    assert account
+    sshkeys.authorize(root, account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
+    (home / "link").symlink_to(world / "precious" if what == ".ssh" else world / "precious/file")
+    before, inside = picture(world), picture(world / "image/etc", but="")
+    attacker = multiprocessing.get_context("fork").Process(target=_exchange, args=(str(home / what), str(home / "link")))
+    attacker.start()
+    succeeded = 0
+    try:
+        for _ in range(2000):
+            try:
+                sshkeys.authorize(root, account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
+                succeeded += 1
+            except GuestError:
+                continue
+    finally:
+        attacker.kill()
+        attacker.join()
+    assert picture(world) == before
+    assert picture(world / "image/etc", but="") == inside
+    assert succeeded  # the race is one: some rounds got through
