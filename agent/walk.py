@@ -8,7 +8,7 @@ reached, so a user who swaps a folder for a link in between gains nothing (opena
 
 import posix
 from errno import EINVAL, EISDIR, ELOOP, ENOENT, ENOTDIR, EXDEV
-from stat import S_ISLNK, S_ISREG
+from stat import S_ISDIR, S_ISLNK, S_ISREG
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -168,8 +168,9 @@ class Walk:
 def refuse_special(status: "stat_result") -> None:
     """Reject what is not a regular file. Raises OSError."""
     if not S_ISREG(status.st_mode):
-        is_folder = status.st_mode & 0o170000 == 0o040000
-        raise OSError(EISDIR if is_folder else EINVAL, "it is not a regular file")
+        if S_ISDIR(status.st_mode):
+            raise IsADirectoryError(EISDIR, posix.strerror(EISDIR))
+        raise OSError(EINVAL, "it is not a regular file")
 
 
 def _leaves(target: str, home: str) -> OSError:
