@@ -1,1 +1,1 @@
-"""Makes the static file: toolchain, CPython, freezer, verification. Nothing in here is frozen."""
+"""Builds the static file: toolchain, CPython, freezer, verification. None of this is frozen."""

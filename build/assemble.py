@@ -1,4 +1,6 @@
-"""What the freezers have in common: a working folder with the job for link.py in it, and the way of the result to its place."""
+"""Holds what the freezers share: the working folder with the job for link.py, and the publication
+of the result.
+"""
 
 import contextlib
 import json
@@ -13,13 +15,13 @@ from build.sources import CPython
 
 
 def sizes_file(output: pathlib.Path) -> pathlib.Path:
-    """Where the sizes of what is inside a file are kept, for `scripts/build --report`."""
+    """Return the path of the sizes of what a file contains, for `scripts/build --report`."""
     return output.with_name(f".{output.name}.sizes.json")
 
 
 @contextlib.contextmanager
 def working_folder(freezer: str, machine: str) -> Iterator[pathlib.Path]:
-    """An empty folder of the cache, ours alone until the end of the block."""
+    """Make an empty folder in the cache; hold its lock until the end of the block."""
     with locked(f"{freezer}-work"):
         work = toolchain.cache_folder() / f"{freezer}-work-{machine}"
         shutil.rmtree(work, ignore_errors=True)
@@ -28,12 +30,27 @@ def working_folder(freezer: str, machine: str) -> Iterator[pathlib.Path]:
 
 
 def compiler(cpython: CPython, machine: str, library: pathlib.Path) -> list[str]:
-    """The command that compiles C against the headers of CPython."""
-    return [str(zig.tools(machine) / "cc"), *zig.CFLAGS, f"-I{cpython.unpacked() / 'Include'}", f"-I{library}"]
+    """Return the command that compiles C against CPython's headers."""
+    return [
+        str(zig.tools(machine) / "cc"),
+        *zig.CFLAGS,
+        f"-I{cpython.unpacked() / 'Include'}",
+        f"-I{library}",
+    ]
 
 
-def write_job(work: pathlib.Path, cpython: CPython, machine: str, library: pathlib.Path, objects: Sequence[pathlib.Path]) -> None:
-    """Leave in `work` what link.py must know: how to compile and to link, and the objects and archives that go into the file with the modules."""
+def write_job(
+    work: pathlib.Path,
+    cpython: CPython,
+    machine: str,
+    library: pathlib.Path,
+    objects: Sequence[pathlib.Path],
+) -> None:
+    """Write link.json into `work` for link.py.
+
+    It says how to compile and how to link, and which objects and archives are linked with the
+    modules.
+    """
     job = {
         "library": str(cpython.unpacked() / "Lib"),
         "compile": compiler(cpython, machine, library),
@@ -44,7 +61,7 @@ def write_job(work: pathlib.Path, cpython: CPython, machine: str, library: pathl
 
 
 def publish(work: pathlib.Path, made: pathlib.Path, output: pathlib.Path) -> None:
-    """Put the finished file in its place at once, with the sizes of what is inside beside it."""
+    """Move the finished file into place atomically, and the sizes of its parts next to it."""
     output.parent.mkdir(parents=True, exist_ok=True)
     partial = output.with_name(output.name + ".partial")
     shutil.copyfile(made, partial)

@@ -1,7 +1,8 @@
-"""Where slow things are kept between builds, and how a person sees them being made.
+"""Keeps slow results between builds, and shows a person how they are made.
 
-Every result lies in a folder named after a hash of all that went into it, so that it is found again by any clone and never out of date. A folder
-counts only once its `.done` file exists; a lock lets two builds on one machine wait for each other.
+Every result lies in a folder named after a hash of all its inputs. Any clone finds it, and it never
+becomes stale. A folder is valid only once it contains `.done`; a lock makes two builds on one
+machine wait for each other.
 """
 
 import contextlib
@@ -23,20 +24,26 @@ console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 
 
 class BuildError(Exception):
-    """The build cannot go on; `str(error)` says what happened and what to do."""
+    """The build cannot continue; `str(error)` says what happened and what to do."""
 
 
 def key(*inputs: str | bytes | pathlib.Path) -> str:
-    """A hash over texts, bytes and the contents of files."""
+    """Return a hash over texts, bytes and the contents of files."""
     digest = hashlib.sha256()
     for value in inputs:
-        data = value.read_bytes() if isinstance(value, pathlib.Path) else value.encode() if isinstance(value, str) else value
+        data = value.read_bytes() if isinstance(value, pathlib.Path) else value
+        data = data.encode() if isinstance(data, str) else data
         digest.update(len(data).to_bytes(8, "big") + data)
     return digest.hexdigest()[:16]
 
 
-def made(name: str, inputs: str, make: Callable[[pathlib.Path], None], *, hint: str = "") -> pathlib.Path:
-    """The folder that holds step `name` for the hash `inputs`; made by `make(folder)` if it is not in the cache. `hint` says how long that takes."""
+def made(
+    name: str, inputs: str, make: Callable[[pathlib.Path], None], *, hint: str = ""
+) -> pathlib.Path:
+    """Return the folder with the result of step `name` for the hash `inputs`.
+
+    If the cache lacks it, `make(folder)` fills it; `hint` says how long that takes.
+    """
     place = toolchain.cache_folder() / f"{name}-{inputs}"
     if (place / ".done").exists():
         console.print(f"  [dim]{name}: from the cache[/dim]")
@@ -46,7 +53,7 @@ def made(name: str, inputs: str, make: Callable[[pathlib.Path], None], *, hint: 
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
             started = time.monotonic()
-            console.print(f"  {name}: making it{f' ({hint})' if hint else ''}")
+            console.print(f"  {name}: building{f' ({hint})' if hint else ''}")
             make(place)
             (place / ".done").touch()
             console.print(f"  {name}: [green]done[/green] in {time.monotonic() - started:.0f} s")
@@ -55,7 +62,7 @@ def made(name: str, inputs: str, make: Callable[[pathlib.Path], None], *, hint: 
 
 @contextlib.contextmanager
 def locked(name: str) -> Iterator[None]:
-    """Hold the machine-wide lock of one step."""
+    """Hold the lock of one step on this machine."""
     toolchain.cache_folder().mkdir(parents=True, exist_ok=True)
     with open(toolchain.cache_folder() / f"{name}.lock", "w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
@@ -69,13 +76,23 @@ def run(
     cwd: pathlib.Path | None = None,
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Run a command with its output in the file `log`, showing the last line while it works. Raises BuildError with the end of the log if it fails."""
+    """Run a command with its output in the file `log`, showing the last line while it works.
+
+    Raises BuildError with the end of the log if the command fails.
+    """
     words = [os.fspath(word) for word in command]
     with open(log, "ab") as output:
         output.write(f"$ {' '.join(words)}\n".encode())
         output.flush()
         try:
-            process = subprocess.Popen(words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT)
+            process = subprocess.Popen(
+                words,
+                cwd=cwd,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
         except OSError as error:
             raise BuildError(f"cannot run {words[0]}: {error.strerror}") from None
         with console.status("") as status:
@@ -89,7 +106,8 @@ def run(
                     console.print(f"    {now - started:4.0f} s  {_last_line(log)}", markup=False)
     if process.returncode:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
-        raise BuildError(f"{words[0]} ended with {process.returncode}; the end of {log}:\n{tail}")
+        ended = f"{words[0]} exited with status {process.returncode}"
+        raise BuildError(f"{ended}; the end of {log}:\n{tail}")
 
 
 def _last_line(log: pathlib.Path) -> str:

@@ -1,6 +1,7 @@
-"""Runs the static file in a root that holds nothing but the file, read-only: no /proc, no /tmp, no /dev, no library.
+"""Runs the static file, read-only, in a root that contains nothing else.
 
-Works as root and as an ordinary user whose kernel allows user namespaces. Used by the verification, the tests and the quickstart.
+There is no /proc, /tmp, /dev or library in it. Works as root, and as an ordinary user whose kernel
+allows user namespaces. The verification, the tests and the quickstart use it.
 """
 
 import contextlib
@@ -12,7 +13,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from scripts.simulator.namespace import CLONE_NEWNS, CLONE_NEWUTS, unshare
+from build.unshare import CLONE_NEWNS, CLONE_NEWUTS, unshare
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 << 18
@@ -20,7 +21,10 @@ _MS_RDONLY, _MS_REMOUNT, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 32, 4096, 16384, 1 
 
 @contextlib.contextmanager
 def holding(file: pathlib.Path, emulator: str = "") -> Iterator[pathlib.Path]:
-    """A new folder that holds only a copy of `file`, named azready, to be a root; and the emulator as qemu, for a file of another machine."""
+    """Make a temporary folder to be a root, with only a copy of `file` in it, named azready.
+
+    For a file of another machine, its `emulator` is copied there, too, named qemu.
+    """
     with tempfile.TemporaryDirectory() as scratch:
         root = pathlib.Path(scratch)
         root.chmod(0o755)
@@ -32,21 +36,27 @@ def holding(file: pathlib.Path, emulator: str = "") -> Iterator[pathlib.Path]:
 
 
 def command(root: pathlib.Path) -> list[str]:
-    """The words that run the file in such a root, for a process that has entered it."""
+    """Return the words that run the file, for a process that has entered such a root."""
     return ["/qemu", "/azready"] if (root / "qemu").exists() else ["/azready"]
 
 
 def contents(root: pathlib.Path) -> list[str]:
-    """The names in such a root, without those of the file and of the emulator."""
+    """Return the names in such a root, except those of the file and of the emulator."""
     return sorted(path.name for path in root.iterdir() if path.name not in ("azready", "qemu"))
 
 
 def run(
-    root: pathlib.Path, arguments: Sequence[str], *, writable: bool = False, env: Mapping[str, str] | None = None, timeout: float = 60
+    root: pathlib.Path,
+    arguments: Sequence[str],
+    *,
+    writable: bool = False,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 60,
 ) -> "subprocess.CompletedProcess[str]":
-    """Run the file of `root` with `arguments`, as root of that root, in a host-name space of its own (setting a name there changes nothing here).
+    """Run the file of `root` with `arguments`, as root inside it, for at most `timeout` seconds.
 
-    Raises OSError if this kernel does not let us make such a root.
+    The process has a UTS namespace to itself, so that it can set a host name without renaming this
+    machine. Raises OSError if the kernel does not allow such a root.
     """
     return subprocess.run(
         [*command(root), *arguments],
@@ -60,7 +70,10 @@ def run(
 
 
 def entering(root: pathlib.Path, *, writable: bool = False, user: int = 0) -> Callable[[], None]:
-    """What a child does between fork and exec to find itself in `root`, as this user and no member of any other group."""
+    """Return what a child must call between fork and exec to enter `root`.
+
+    The child becomes `user` and a member of no other group.
+    """
 
     def enter() -> None:
         unshare(CLONE_NEWNS | CLONE_NEWUTS)
@@ -79,10 +92,10 @@ def entering(root: pathlib.Path, *, writable: bool = False, user: int = 0) -> Ca
 
 
 def possible() -> bool:
-    """Whether this kernel and this user can make such a root."""
+    """Tell whether this kernel allows this user to make such a root."""
     with tempfile.TemporaryDirectory() as scratch:
         try:
-            # The program does not exist in an empty root: that it is looked for there at all is the proof.
+            # Looking for a program in the empty root and not finding it proves that it was entered.
             subprocess.run(["/none"], preexec_fn=entering(pathlib.Path(scratch)))
         except FileNotFoundError:
             return True
@@ -92,7 +105,8 @@ def possible() -> bool:
 
 
 def _mount(source: str | None, target: str, flags: int) -> None:
-    _check(_libc.mount(source and source.encode(), target.encode(), None, ctypes.c_ulong(flags), None), f"mount {target}")
+    path = source and source.encode()
+    _check(_libc.mount(path, target.encode(), None, ctypes.c_ulong(flags), None), f"mount {target}")
 
 
 def _check(result: int, what: str) -> None:

@@ -1,7 +1,8 @@
 """Turns Python modules into one table of frozen code that replaces CPython's own.
 
-Runs under the interpreter of the same version, whose compiler it uses. All code is compiled without docstrings and assertions. The table is C for the
-linker, the code itself one binary that the assembler includes: compiling megabytes of initialisers would take minutes.
+Runs under an interpreter of the same version, whose compiler it uses. All code is compiled without
+docstrings and assertions. The table is C for the linker; the code is one binary that the assembler
+includes, because compiling megabytes of initialisers would take minutes.
 """
 
 import hashlib
@@ -10,7 +11,8 @@ import pathlib
 import re
 from collections.abc import Mapping
 
-# What the interpreter itself asks for before the first line of ours runs (Python/pylifecycle.c, Python/codecs.c).
+# What the interpreter imports before the agent's first line runs (Python/pylifecycle.c,
+# Python/codecs.c).
 RUNTIME = ("encodings", "importlib._bootstrap", "importlib._bootstrap_external", "io")
 _HERE = pathlib.Path(__file__).parent
 REPLACED = {
@@ -20,15 +22,23 @@ REPLACED = {
     "io": _HERE / "runtime" / "io.py",
     "typing": _HERE / "runtime" / "typing.py",
 }
-_BOOTSTRAP = {"importlib._bootstrap": "_frozen_importlib", "importlib._bootstrap_external": "_frozen_importlib_external"}
+_BOOTSTRAP = {
+    "importlib._bootstrap": "_frozen_importlib",
+    "importlib._bootstrap_external": "_frozen_importlib_external",
+}
 
-# The digest is for zig, which keeps objects by the text of their source and does not look into what the assembler includes.
+# The digest is for zig: it caches objects by the text of their source, and does not look into what
+# the assembler includes.
 _HEAD = """\
 /* {digest} */
 #include <stdbool.h>
 #include <Python.h>
-struct _module_alias {{ const char *name; const char *orig; }};  /* Include/internal/pycore_import.h */
-__asm__(".section .rodata\\n.balign 16\\n.global azready_code\\nazready_code:\\n.incbin \\"{code}\\"\\n.previous\\n");
+/* Include/internal/pycore_import.h */
+struct _module_alias {{ const char *name; const char *orig; }};
+__asm__(
+  ".section .rodata\\n.balign 16\\n.global azready_code\\nazready_code:\\n"
+  ".incbin \\"{code}\\"\\n.previous\\n"
+);
 extern const unsigned char azready_code[];
 """
 _TAIL = """\
@@ -47,28 +57,35 @@ const struct _frozen *PyImport_FrozenModules = 0;
 
 
 def allowed(name: str) -> set[str]:
-    """The module names in one of the allow-lists beside this file: "allowed-modules" or "allowed-builtins"."""
+    """Return the module names of an allow-list: "allowed-modules" or "allowed-builtins"."""
     return set((_HERE / name).read_text().split())
 
 
 def sizes(folder: pathlib.Path) -> dict[str, int]:
-    """The bytes of frozen code by module, largest first, from the table in `folder`."""
+    """Return the bytes of frozen code by module, largest first, from the table in `folder`."""
     rows = re.findall(r'\.name = "([^"]+)".*?\.size = (\d+)', (folder / "frozen.c").read_text())
     return dict(sorted(((name, int(size)) for name, size in rows), key=lambda row: -row[1]))
 
 
 def write_table(modules: Mapping[str, pathlib.Path], folder: pathlib.Path) -> pathlib.Path:
-    """Compile `modules` (name -> source file, with those of RUNTIME) and write the table into `folder`; returns the C file."""
+    """Compile `modules` (name -> source file) and write the table into `folder`.
+
+    `modules` includes those of RUNTIME. Returns the C file.
+    """
     code = bytearray()
     rows: dict[str, list[str]] = {"bootstrap": [], "modules": []}
     for name, source in sorted(modules.items()):
-        # The file name ends up in the code; the module's name says the same on every machine.
-        compiled = marshal.dumps(compile(source.read_bytes(), f"{name}.py", "exec", dont_inherit=True, optimize=2))
+        # The file name ends up in the code; the module's name is the same on every machine.
+        compiled = marshal.dumps(
+            compile(source.read_bytes(), f"{name}.py", "exec", dont_inherit=True, optimize=2)
+        )
         code += bytes(-len(code) % 16)
         place = f".code = azready_code + {len(code)}, .size = {len(compiled)}"
         package = "true" if source.name == "__init__.py" else "false"
         table = "bootstrap" if name in _BOOTSTRAP else "modules"
-        rows[table].append(f'  {{ .name = "{_BOOTSTRAP.get(name, name)}", {place}, .is_package = {package} }},\n')
+        rows[table].append(
+            f'  {{ .name = "{_BOOTSTRAP.get(name, name)}", {place}, .is_package = {package} }},\n'
+        )
         code += compiled
     (folder / "frozen.bin").write_bytes(code)
     text = _HEAD.format(code=folder / "frozen.bin", digest=hashlib.sha256(code).hexdigest())

@@ -1,4 +1,4 @@
-"""How a file for another machine is run on this one: by the user emulation of qemu."""
+"""Runs files for other machines on this one, with qemu's user emulation."""
 
 import functools
 import platform
@@ -10,18 +10,27 @@ from build.cache import BuildError
 
 @functools.cache
 def emulator(machine: str) -> str:
-    """The path of the static program that runs files for `machine`, "" for the machine this is; installed if it is missing. Raises BuildError."""
+    """Return the path of the static emulator for `machine`, "" for this machine.
+
+    Installs it if it is missing. Raises BuildError.
+    """
     if machine == platform.machine():
         return ""
     name = str(toolchain.machines()[machine]["qemu"])
     if not shutil.which(name):
-        packages.install({"apt-get": "qemu-user-static", "dnf": "qemu-user-static", "apk": name.removesuffix("-static")})
+        packages.install(
+            {
+                "apt-get": "qemu-user-static",
+                "dnf": "qemu-user-static",
+                "apk": name.removesuffix("-static"),
+            }
+        )
     found = shutil.which(name)
     if not found:
-        raise BuildError(f"{name} is needed to run files for {machine} here and is not installed: install qemu-user-static")
+        raise BuildError(f"cannot run files for {machine}: install {name} (qemu-user-static)")
     return found
 
 
 def command(machine: str, file: object) -> list[str]:
-    """The words that run `file` here."""
+    """Return the words that run `file` here."""
     return [*filter(None, [emulator(machine)]), str(file)]

@@ -1,31 +1,52 @@
-"""What packages ship besides the file, made from the same tables as the command line and from dist-config/azready.toml: man pages and completions."""
+"""Manual pages and shell completions of the packages, made from the agent's own tables."""
 
 import re
 
-from agent import __version__, cli
-from build import toolchain
+from agent import __version__
+from build import tables
 
-_DATE = "2026-01-01"  # of SOURCE_DATE_EPOCH: the pages of a version do not change
+_DATE = "2026-01-01"  # that of SOURCE_DATE_EPOCH: the pages of a version never change
 _DESCRIPTION = """\
-When a virtual machine boots from an image, Azure waits for someone inside to say that it is ready. azready does, after it has made the machine what the
-platform asks for: host name, user, SSH keys, password, customData. Usually the unit runs it once, at the first boot; nothing has to be typed."""
+When a virtual machine boots from an image, Azure waits until something inside reports Ready.
+azready does so after it has configured the machine as the platform asks: host name, user, SSH keys,
+password, customData. The unit runs it once, at the first boot; nobody has to type a command."""
+_SETTINGS = """\
+The settings of azready are in /etc/azready.toml. The file is optional, and so is every key. An
+unknown key, or a value of the wrong type, is an error."""
 _FILES = (
     ("/etc/azready.toml", "settings; see azready.toml(5)"),
-    ("/var/lib/azready/VM-ID.provisioned", "marker: this VM has been provisioned and Ready was accepted"),
-    ("/var/lib/azready/customdata, userdata", "what came with the VM, readable by root only"),
-    ("/etc/systemd/system/multi-user.target.wants/azready.service", "the link that starts the unit at boot, removed once the work is done"),
-    ("/var/lib/azready/disabled", "made instead where the link cannot be removed; the unit depends on its absence"),
+    (
+        "/var/lib/azready/VM-ID.provisioned",
+        "marker: this VM has been provisioned, and Ready was accepted",
+    ),
+    (
+        "/var/lib/azready/customdata, userdata",
+        "customData and userData of the VM, readable by root only",
+    ),
+    (
+        "/etc/systemd/system/multi-user.target.wants/azready.service",
+        "link that starts the unit at boot; removed once the VM is provisioned",
+    ),
+    (
+        "/var/lib/azready/disabled",
+        "created if the link cannot be removed; the unit starts only if this file is missing",
+    ),
 )
+_REPORT = "report a state to the platform"
+_TABLES = tables.of_agent()
 
 
 def _escaped(text: str) -> str:
-    """For troff: backslashes and hyphens as they are, no line that begins with a request."""
+    """Escape a text for troff: backslashes, hyphens, and lines that look like a request."""
     text = text.replace("\\", "\\e").replace("-", "\\-")
     return re.sub(r"(?m)^([.'])", r"\\&\1", text)
 
 
 def _page(name: str, section: int, summary: str, parts: list[tuple[str, str]]) -> str:
-    title = f'.TH {name.upper()} {section} {_DATE} "azready {__version__}" "System Administration"\n.SH NAME\n{_escaped(f"{name} - {summary}")}\n'
+    title = (
+        f'.TH {name.upper()} {section} {_DATE} "azready {__version__}" "System Administration"\n'
+    )
+    title += f".SH NAME\n{_escaped(f'{name} - {summary}')}\n"
     return title + "".join(f".SH {heading}\n{body}" for heading, body in parts)
 
 
@@ -34,15 +55,17 @@ def _paragraph(tag: str, text: str) -> str:
 
 
 def command_page() -> str:
-    """azready(8)."""
-    synopsis = "".join(f".B azready {_escaped(f'{command} {argument}'.rstrip())}\n.RI [ options ]\n.br\n" for command, (argument, _, _) in cli.COMMANDS.items())
-    commands = "".join(_paragraph(f"{command} {argument}".rstrip(), text) for command, (argument, text, _) in cli.COMMANDS.items())
-    options = ""
-    for name, (value, text) in cli.OPTIONS.items():
-        where = ", ".join(command for command, (_, _, allowed) in cli.COMMANDS.items() if name in allowed)
+    """Return azready(8)."""
+    synopsis = commands = options = ""
+    for command, (argument, text, _) in _TABLES.commands.items():
+        words = f"{command} {argument}".rstrip()
+        synopsis += f".B azready {_escaped(words)}\n.RI [ options ]\n.br\n"
+        commands += _paragraph(words, text)
+    for name, (value, text) in _TABLES.options.items():
+        where = ", ".join(
+            command for command, (_, _, allowed) in _TABLES.commands.items() if name in allowed
+        )
         options += _paragraph(f"{name} {value}".rstrip(), f"{text} ({where})")
-    codes = "".join(_paragraph(*line.split(maxsplit=1)) for line in cli.EXIT_CODES.splitlines()[1:])
-    files = "".join(_paragraph(path, text) for path, text in _FILES)
     return _page(
         "azready",
         8,
@@ -52,43 +75,43 @@ def command_page() -> str:
             ("DESCRIPTION", _escaped(_DESCRIPTION) + "\n"),
             ("COMMANDS", commands),
             ("OPTIONS", options),
-            ('"EXIT STATUS"', codes),
-            ("FILES", files),
+            (
+                '"EXIT STATUS"',
+                "".join(_paragraph(str(status), text) for status, text in _TABLES.exit_statuses),
+            ),
+            ("FILES", "".join(_paragraph(path, text) for path, text in _FILES)),
             ('"SEE ALSO"', ".BR azready.toml (5),\n.BR systemd.unit (5)\n"),
         ],
     )
 
 
 def settings_page() -> str:
-    """azready.toml(5): every key with its comment and its default."""
-    text = (toolchain.TOP / "dist-config" / "azready.toml").read_text()
-    introduction, _, rest = text.partition("\n\n")
-    words = " ".join(line.removeprefix("#").strip() for line in introduction.splitlines())
-    table, comment, keys = "", "", ""
-    for line in rest.splitlines():
-        if line.startswith("#"):
-            comment += line.removeprefix("#").strip() + " "
-        elif line.startswith("["):
-            table, comment = line.strip("[]") + ".", ""
-        elif line:
-            setting, _, behind = line.partition("  #" if "  #" in line else " # ")
-            keys += _paragraph(table + setting.strip(), (comment or behind).strip() or "as above")
-        else:
-            comment = ""
+    """Return azready.toml(5): every key with its default and its meaning."""
+    keys = ""
+    for setting in _TABLES.settings:
+        takes = f" Takes {setting.takes}." if setting.takes else ""
+        keys += _paragraph(
+            f"{setting.name} = {tables.toml(setting.default)}", setting.sentence + takes
+        )
     return _page(
         "azready.toml",
         5,
         "settings of azready",
-        [("DESCRIPTION", _escaped(words.partition(": ")[2]) + "\n"), ("KEYS", keys), ('"SEE ALSO"', ".BR azready (8)\n")],
+        [
+            ("DESCRIPTION", _escaped(_SETTINGS) + "\n"),
+            ("KEYS", keys),
+            ('"SEE ALSO"', ".BR azready (8)\n"),
+        ],
     )
 
 
 def bash() -> str:
-    """Completions for bash: what stands at the second place, and the options of each command."""
+    """Return the completions for bash: commands, and the options of each."""
     branches = ""
-    for command, (_, _, options) in cli.COMMANDS.items():
+    for command, (_, _, options) in _TABLES.commands.items():
         branches += f'        "{command}"*) words="{" ".join(options)}" ;;\n'
-    firsts = " ".join(dict.fromkeys(command.split()[0] for command in cli.COMMANDS))
+    firsts = " ".join(_firsts())
+    reports = " ".join(name.split()[1] for name in _TABLES.commands if name.startswith("report "))
     kinds = _by_kind()
     return f"""\
 # Completions of azready for bash.
@@ -102,7 +125,7 @@ _azready() {{
     if ((COMP_CWORD == 1)); then
         words="{firsts} --help --version"
     elif ((COMP_CWORD == 2)) && [[ ${{COMP_WORDS[1]}} == report ]]; then
-        words="{" ".join(command.split()[1] for command in cli.COMMANDS if command.startswith("report "))}"
+        words="{reports}"
     else
         case "${{COMP_WORDS[*]:1}} " in
 {branches.rstrip()}
@@ -114,38 +137,57 @@ complete -F _azready azready
 """
 
 
+def _firsts() -> dict[str, list[str]]:
+    """Return the first words of commands, with the options of all commands that start so."""
+    found: dict[str, list[str]] = {}
+    for command, (_, _, options) in _TABLES.commands.items():
+        first = found.setdefault(command.split()[0], [])
+        first += [name for name in options if name not in first]
+    return found
+
+
 def _by_kind() -> dict[str, list[str]]:
-    """Options that take a value, by what completes it: "DIR", "FILE" (also PATH), "other"."""
-    kinds: dict[str, list[str]] = {"DIR": [], "FILE": [], "other": []}
-    for name, (value, _) in cli.OPTIONS.items():
+    """Return options that take a value, by what completes it: "DIR", "FILE" (or PATH), "other"."""
+    kinds = {"DIR": "DIR", "FILE": "FILE", "PATH": "FILE"}
+    found: dict[str, list[str]] = {"DIR": [], "FILE": [], "other": []}
+    for name, (value, _) in _TABLES.options.items():
         if value:
-            kinds["DIR" if value == "DIR" else "FILE" if value in ("FILE", "PATH") else "other"].append(name)
-    return kinds
+            found[kinds.get(value, "other")].append(name)
+    return found
+
+
+def _quoted(text: str) -> str:
+    """Escape a text for single quotes of a shell."""
+    return text.replace("'", "'\\''")
 
 
 def zsh() -> str:
-    """Completions for zsh."""
-    commands = "\n".join(f"        '{command.split()[0]}:{text}'" for command, (_, text, _) in cli.COMMANDS.items() if not command.startswith("report"))
-    reports = "\n".join(f"        '{command.split()[1]}:{text}'" for command, (_, text, _) in cli.COMMANDS.items() if command.startswith("report"))
+    """Return the completions for zsh."""
+    commands = reports = branches = ""
+    for command, (_, text, _) in _TABLES.commands.items():
+        first, _, second = command.partition(" ")
+        if second:
+            reports += f"        '{second}:{_quoted(text)}'\n"
+        else:
+            commands += f"        '{first}:{_quoted(text)}'\n"
     actions = {"DIR": ":directory:_directories", "FILE": ":file:_files", "PATH": ":path:_files"}
-    branches = ""
-    for first in dict.fromkeys(command.split()[0] for command in cli.COMMANDS):
-        allowed = dict.fromkeys(name for command, (_, _, options) in cli.COMMANDS.items() if command.split()[0] == first for name in options)
-        words = " ".join(
-            f"'{name}[{cli.OPTIONS[name][1]}]{actions.get(cli.OPTIONS[name][0], f':{cli.OPTIONS[name][0]}:' if cli.OPTIONS[name][0] else '')}'"
-            for name in allowed
-        )
-        branches += f"        {first}) _arguments {words} ;;\n"
+    for first, options in _firsts().items():
+        words = []
+        for name in options:
+            value, text = _TABLES.options[name]
+            action = actions.get(value, f":{value}:" if value else "")
+            words.append(f"'{name}[{_quoted(text)}]{action}'")
+        branches += f"        {first}) _arguments {' '.join(words)} ;;\n"
     return f"""\
 #compdef azready
 _azready() {{
     local -a commands reports
     commands=(
-        'report:tell the platform how it stands'
-{commands}
+        'report:{_REPORT}'
+{commands.rstrip()}
     )
     reports=(
-{reports}
+{reports.rstrip()}
     )
     if ((CURRENT == 2)); then
         _describe command commands
@@ -163,18 +205,23 @@ _azready "$@"
 
 
 def fish() -> str:
-    """Completions for fish."""
+    """Return the completions for fish."""
     lines = ["# Completions of azready for fish.", "complete -c azready -f"]
-    firsts = dict.fromkeys(command.split()[0] for command in cli.COMMANDS)
-    for command, (_, text, _) in cli.COMMANDS.items():
+    top = "complete -c azready -n __fish_use_subcommand"
+    after = "complete -c azready -n '__fish_seen_subcommand_from"
+    for command, (_, text, _) in _TABLES.commands.items():
         first, _, second = command.partition(" ")
-        if second:
-            lines.append(f"complete -c azready -n '__fish_seen_subcommand_from {first}' -a {second} -d '{text}'")
-        else:
-            lines.append(f"complete -c azready -n __fish_use_subcommand -a {first} -d '{text}'")
-    lines.append("complete -c azready -n __fish_use_subcommand -a report -d 'tell the platform how it stands'")
-    for name, (value, text) in cli.OPTIONS.items():
-        where = " ".join(first for first in firsts if any(name in options for command, (_, _, options) in cli.COMMANDS.items() if command.split()[0] == first))
-        takes = {"": "", "DIR": " -x -a '(__fish_complete_directories)'", "FILE": " -r -F", "PATH": " -r -F"}.get(value, " -x")
-        lines.append(f"complete -c azready -n '__fish_seen_subcommand_from {where}' -l {name.removeprefix('--')}{takes} -d '{text}'")
+        start = f"{after} {first}' -a {second}" if second else f"{top} -a {first}"
+        lines.append(f"{start} -d '{_quoted(text)}'")
+    lines.append(f"{top} -a report -d '{_REPORT}'")
+    files = {
+        "": "",
+        "DIR": " -x -a '(__fish_complete_directories)'",
+        "FILE": " -r -F",
+        "PATH": " -r -F",
+    }
+    for name, (value, text) in _TABLES.options.items():
+        where = " ".join(first for first, options in _firsts().items() if name in options)
+        option = f"-l {name.removeprefix('--')}{files.get(value, ' -x')}"
+        lines.append(f"{after} {where}' {option} -d '{_quoted(text)}'")
     return "\n".join(lines) + "\n"

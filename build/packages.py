@@ -1,4 +1,4 @@
-"""Installs packages of the distribution, where that can be done without asking anyone anything."""
+"""Installs system packages where that is possible without asking anyone."""
 
 import os
 import shutil
@@ -18,19 +18,26 @@ _INSTALL = {
 
 
 def install(wanted: str | Mapping[str, str]) -> None:
-    """Install packages, as root or through a sudo that needs no password; `wanted` holds their names, by package manager where these differ.
+    """Install packages, as root or with a sudo that needs no password.
 
-    Raises BuildError with the command to type if that is not possible.
+    `wanted` lists their names; a mapping has them by package manager. Raises BuildError with the
+    command to type if that is not possible.
     """
     by_manager = dict.fromkeys(_INSTALL, wanted) if isinstance(wanted, str) else wanted
     manager = next((name for name in _INSTALL if shutil.which(name)), None)
     names = by_manager.get(manager or "")
     if manager is None or names is None:
-        raise BuildError(f"packages are missing, and nothing here is known to bring them: install what Debian calls {by_manager['apt-get']}")
+        raise BuildError(
+            "system packages are missing, and no supported package manager was found: "
+            f"install what Debian calls {by_manager['apt-get']}"
+        )
     command = [manager, *_INSTALL[manager].split(), *names.split()]
     become = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if become and (not shutil.which("sudo") or subprocess.run([*become, "true"], capture_output=True).returncode):
-        raise BuildError(f"packages of the distribution are missing; as root, run: {' '.join(command)}")
+    if become and (
+        not shutil.which("sudo")
+        or subprocess.run([*become, "true"], capture_output=True).returncode
+    ):
+        raise BuildError(f"system packages are missing; as root, run: {' '.join(command)}")
     console.print(f"  installing {names}")
     toolchain.cache_folder().mkdir(parents=True, exist_ok=True)
     log = toolchain.cache_folder() / "packages.log"
@@ -40,6 +47,9 @@ def install(wanted: str | Mapping[str, str]) -> None:
 
 
 def want(program: str) -> None:
-    """Install the package that is named like `program` if the program is missing. Raises BuildError if that is not possible."""
+    """Install the package named `program` if that program is missing.
+
+    Raises BuildError if that is not possible.
+    """
     if not shutil.which(program):
         install(program)

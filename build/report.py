@@ -1,4 +1,4 @@
-"""Where the bytes of a file come from: by part, by object of the linker, by frozen module."""
+"""Shows where the bytes of a file come from: by part, by object, by frozen module."""
 
 import collections
 import json
@@ -10,7 +10,8 @@ from rich.table import Table
 from build.assemble import sizes_file
 
 _ROWS = 25
-# What an object belongs to, by how its name starts; the rest is the agent as Nuitka compiled it, or PyInstaller's bootloader.
+# What an object belongs to, by how its name starts. The rest is the agent as Nuitka compiled it, or
+# PyInstaller's bootloader.
 _PARTS = (
     ("libpython3.13.a", "CPython"),
     ("libexpat", "expat"),
@@ -27,10 +28,14 @@ _PARTS = (
 
 
 def tables(file: pathlib.Path) -> Iterator[Table]:
-    """The report on a built file; `sizes_file` was written when it was made."""
+    """Yield the tables of a built file, from `sizes_file`."""
     sizes = json.loads(sizes_file(file).read_text())
     total = file.stat().st_size
-    for heading, column in (("part", _by_part(sizes, total)), ("object", sizes["objects"]), ("frozen module", sizes["modules"])):
+    for heading, column in (
+        ("part", _by_part(sizes, total)),
+        ("object", sizes["objects"]),
+        ("frozen module", sizes["modules"]),
+    ):
         result = Table(title=f"{file.name}, {total:,} bytes, by {heading}", min_width=60)
         result.add_column(heading)
         result.add_column("bytes", justify="right")
@@ -44,9 +49,15 @@ def _by_part(sizes: dict[str, dict[str, int]], total: int) -> dict[str, int]:
     parts: collections.Counter[str] = collections.Counter()
     for name, size in sizes["objects"].items():
         if name != "frozen.o":
-            parts[next((part for start, part in _PARTS if name.startswith(start)), "program around it")] += size
+            parts[
+                next(
+                    (part for start, part in _PARTS if name.startswith(start)), "program around it"
+                )
+            ] += size
     for name, size in sizes["modules"].items():
-        parts["agent (frozen)" if name.partition(".")[0] == "agent" else "standard library (frozen)"] += size
+        parts[
+            "agent (frozen)" if name.partition(".")[0] == "agent" else "standard library (frozen)"
+        ] += size
     parts["headers, padding, archive"] = total - sum(parts.values())
     return dict(parts.most_common())
 

@@ -1,7 +1,7 @@
 """Fetches the pinned sources: CPython's release archive and those of the freezers.
 
-A folder of the user's ($AZREADY_SOURCES) comes first, then the cache, then upstream's own page, then the distribution's source package. Whatever the
-way, the bytes are checked against toolchain.toml before anyone looks at them.
+$AZREADY_SOURCES comes first, then the cache, then upstream, then the distribution's source package.
+In every case, the bytes are checked against toolchain.toml before anything reads them.
 """
 
 import os
@@ -20,7 +20,7 @@ from build.cache import BuildError, console, key, made, run
 
 
 class CPython:
-    """One pinned CPython: `version`, and `archive`, the place of its checked .tar.xz."""
+    """A pinned CPython: its `version`, and the path of its checked .tar.xz, `archive`."""
 
     def __init__(self, version: str, archive: pathlib.Path) -> None:
         self.version = version
@@ -28,15 +28,22 @@ class CPython:
         self._tree: pathlib.Path | None = None
 
     def unpacked(self) -> pathlib.Path:
-        """The source tree; looked up once, because that hashes the archive."""
+        """Return the source tree; found only once, because that hashes the archive."""
         if self._tree is None:
-            place = made(f"cpython-{self.version}-source", key(self.archive), lambda place: unpack(self.archive, place))
+            place = made(
+                f"cpython-{self.version}-source",
+                key(self.archive),
+                lambda place: unpack(self.archive, place),
+            )
             self._tree = place / f"Python-{self.version}"
         return self._tree
 
 
 def cpython() -> CPython:
-    """The first pinned CPython that can be had. Raises BuildError, naming every way that was tried."""
+    """Return the first pinned CPython that can be fetched.
+
+    Raises BuildError, naming every place that was tried.
+    """
     failures: list[str] = []
     for pin in toolchain.pins()["cpython"]:
         archive = _fetched(pin, failures)
@@ -44,20 +51,27 @@ def cpython() -> CPython:
             if "warning" in pin:
                 console.print(f"  [yellow]warning:[/yellow] {pin['warning']}")
             return CPython(pin["version"], archive)
-    raise BuildError("no source of CPython could be fetched; put Python-3.13.15.tar.xz into a folder and name it in AZREADY_SOURCES\n" + "\n".join(failures))
+    raise BuildError(
+        "cannot fetch any source of CPython; "
+        "put Python-3.13.15.tar.xz into a folder and set AZREADY_SOURCES to its path\n"
+        + "\n".join(failures)
+    )
 
 
 def busybox() -> pathlib.Path:
-    """The archive of the pinned busybox. Raises BuildError, naming every way that was tried."""
+    """Return the archive of the pinned busybox.
+
+    Raises BuildError, naming every place that was tried.
+    """
     failures: list[str] = []
     archive = _fetched(toolchain.pins()["busybox"], failures)
     if archive is None:
-        raise BuildError("the source of busybox could not be fetched\n" + "\n".join(failures))
+        raise BuildError("cannot fetch the source of busybox\n" + "\n".join(failures))
     return archive
 
 
 def _fetched(pin: dict[str, Any], failures: list[str]) -> pathlib.Path | None:
-    """The checked archive of a pin; None if no way leads to it, and each failure is in `failures`."""
+    """Return the checked archive of a pin, or None and the reasons in `failures`."""
     for way in (_from_folder, _from_cache, _from_upstream, _from_distribution):
         try:
             return _checked(way(pin), pin["sha256"])
@@ -67,17 +81,27 @@ def _fetched(pin: dict[str, Any], failures: list[str]) -> pathlib.Path | None:
 
 
 def released(project: str) -> pathlib.Path:
-    """The source tree of a freezer as it was released: "pyinstaller", whose bootloader is compiled, or "nuitka"."""
+    """Return the released source tree of a freezer, "pyinstaller" or "nuitka"."""
     pin = toolchain.pins()[project]
 
     def fetch(place: pathlib.Path) -> None:
         requirements = place / "requirements.txt"
         requirements.write_text(toolchain.requirements({project: [pin["version"], pin["sha256"]]}))
-        command = [sys.executable, "-m", "pip", "download", "--no-deps", "--no-binary=:all:", "--no-build-isolation", "--disable-pip-version-check"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--no-deps",
+            "--no-binary=:all:",
+            "--no-build-isolation",
+            "--disable-pip-version-check",
+        ]
         run(
             [*command, "--require-hashes", f"--dest={place}", "-r", requirements],
             log=place / "log",
-            # pip asks the package for its metadata. PyInstaller would compile its bootloader for that; naming a platform whose bootloader is inside avoids it.
+            # pip asks the package for its metadata, for which PyInstaller would compile its
+            # bootloader. Naming a platform whose bootloader is included avoids that.
             env={**os.environ, "PYI_PLATFORM": "Darwin-64bit"},
         )
         unpack(_checked(place / f"{project}-{pin['version']}.tar.gz", pin["sha256"]), place)
@@ -93,9 +117,9 @@ def _checked(path: pathlib.Path, sha256: str) -> pathlib.Path:
 
 
 def unpack(path: pathlib.Path, place: pathlib.Path) -> None:
-    """Unpack an archive that was checked into a folder."""
+    """Unpack a checked archive into a folder."""
     with tarfile.open(path) as archive:
-        # Python 3.11.0 to 3.11.3 know no filters; what is unpacked here was checked by its hash.
+        # Python 3.11.0 to 3.11.3 have no filters; the hash of the archive was checked.
         if hasattr(tarfile, "data_filter"):
             archive.extraction_filter = tarfile.data_filter
         archive.extractall(place)
@@ -123,7 +147,10 @@ def _from_cache(pin: dict[str, Any]) -> pathlib.Path:
 def _from_upstream(pin: dict[str, Any]) -> pathlib.Path:
     """from the project's own page"""
     console.print(f"  fetching {pin['url']}")
-    with tempfile.NamedTemporaryFile(dir=_kept(pin).parent) as file, urllib.request.urlopen(pin["url"], timeout=20) as answer:
+    with (
+        tempfile.NamedTemporaryFile(dir=_kept(pin).parent) as file,
+        urllib.request.urlopen(pin["url"], timeout=20) as answer,
+    ):
         shutil.copyfileobj(answer, file)
         file.flush()
         return _keep(pathlib.Path(file.name), pin)
@@ -133,16 +160,31 @@ def _from_distribution(pin: dict[str, Any]) -> pathlib.Path:
     """from the distribution's source package"""
     suite, package = pin["debian"]
     if not shutil.which("apt-get"):
-        raise BuildError("this is no Debian")
+        raise BuildError("this is not Debian")
     console.print(f"  fetching the source package {package} {pin['version']} of Debian {suite}")
-    targets = _output(["apt-get", "indextargets", "--format", "$(REPO_URI) $(CODENAME) $(ORIGIN)", "Created-By: Packages"]).splitlines()
-    repositories = [uri for uri, codename, origin in (line.split(" ", 2) for line in targets) if origin == "Debian" and "-" not in codename]
+    targets = _output(
+        [
+            "apt-get",
+            "indextargets",
+            "--format",
+            "$(REPO_URI) $(CODENAME) $(ORIGIN)",
+            "Created-By: Packages",
+        ]
+    ).splitlines()
+    repositories = [
+        uri
+        for uri, codename, origin in (line.split(" ", 2) for line in targets)
+        if origin == "Debian" and "-" not in codename
+    ]
     if not repositories:
-        raise BuildError("no Debian repository is configured, or apt-get update has not run yet")
+        raise BuildError("no Debian repository is configured, or apt-get update has not run")
     with tempfile.TemporaryDirectory() as scratch:
-        # A private sources list made from the configured repository: the host's own is left alone.
+        # A temporary sources list with the configured repository; the system's own stays untouched.
         sources = pathlib.Path(scratch, "sources.list")
-        sources.write_text(f"deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] {repositories[0]} {suite} main\n")
+        sources.write_text(
+            "deb-src [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] "
+            f"{repositories[0]} {suite} main\n"
+        )
         for name in ("lists/partial", "cache/archives/partial"):
             pathlib.Path(scratch, name).mkdir(parents=True)
         settings = {
@@ -151,17 +193,44 @@ def _from_distribution(pin: dict[str, Any]) -> pathlib.Path:
             "Dir::State::lists": f"{scratch}/lists",
             "Dir::Cache": f"{scratch}/cache",
             "Acquire::Languages": "none",
-            "Acquire::Check-Valid-Until": "false",  # a suite that moved on is exactly what may be needed
+            # The pinned version may be in a suite that has moved on.
+            "Acquire::Check-Valid-Until": "false",
             "APT::Sandbox::User": "root",
         }
         options = [word for name, value in settings.items() for word in ("-o", f"{name}={value}")]
         _output(["apt-get", *options, "update"])
-        known = [line.split("|")[1].strip() for line in _output(["apt-cache", *options, "madison", package]).splitlines()]
-        version = next((version for version in known if version.rpartition(":")[2].partition("-")[0] == pin["version"]), None)
+        known = [
+            line.split("|")[1].strip()
+            for line in _output(["apt-cache", *options, "madison", package]).splitlines()
+        ]
+        version = next(
+            (
+                version
+                for version in known
+                if version.rpartition(":")[2].partition("-")[0] == pin["version"]
+            ),
+            None,
+        )
         if version is None:
             raise BuildError(f"{suite} has {', '.join(known) or 'no version'} of it")
-        _output(["apt-get", *options, "source", "--download-only", "--only-source", f"{package}={version}"], cwd=scratch)
-        return _keep(pathlib.Path(scratch, f"{package}_{pin['version']}.orig{_kept(pin).name.rpartition(pin['version'])[2]}"), pin)
+        _output(
+            [
+                "apt-get",
+                *options,
+                "source",
+                "--download-only",
+                "--only-source",
+                f"{package}={version}",
+            ],
+            cwd=scratch,
+        )
+        return _keep(
+            pathlib.Path(
+                scratch,
+                f"{package}_{pin['version']}.orig{_kept(pin).name.rpartition(pin['version'])[2]}",
+            ),
+            pin,
+        )
 
 
 def _keep(fetched: pathlib.Path, pin: dict[str, Any]) -> pathlib.Path:
@@ -173,7 +242,10 @@ def _keep(fetched: pathlib.Path, pin: dict[str, Any]) -> pathlib.Path:
 
 def _output(command: list[str], cwd: str | None = None) -> str:
     try:
-        return subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=300).stdout
+        return subprocess.run(
+            command, cwd=cwd, check=True, capture_output=True, text=True, timeout=300
+        ).stdout
     except subprocess.CalledProcessError as error:
         last = (error.stderr.strip().splitlines() or ["no message"])[-1]
-        raise BuildError(f"{command[0]} ended with {error.returncode}: {last}") from None
+        status = f"{command[0]} exited with status {error.returncode}"
+        raise BuildError(f"{status}: {last}") from None

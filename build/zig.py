@@ -1,4 +1,7 @@
-"""zig as the C compiler: flags, environment, and tools as configure wants them. Any machine's code is made on any machine; musl comes with it."""
+"""Uses zig as the C compiler: flags, environment, and tools as configure expects them.
+
+zig compiles for every machine on every machine, and brings musl.
+"""
 
 import concurrent.futures
 import functools
@@ -22,12 +25,18 @@ CFLAGS = (
     "-fno-unwind-tables",
     "-Wno-date-time",
 )
-LDFLAGS = ("-static", "-Wl,--gc-sections", "-s", "-Wl,-z,relro,-z,now", "-Wl,-z,stack-size=0x800000")  # musl's own default is 128 KB a thread
+LDFLAGS = (
+    "-static",
+    "-Wl,--gc-sections",
+    "-s",
+    "-Wl,-z,relro,-z,now",
+    "-Wl,-z,stack-size=0x800000",  # musl's default is 128 KB per thread
+)
 
 
 @functools.cache
 def tools(machine: str) -> pathlib.Path:
-    """A folder with `cc`, `ar` and `ranlib` for a machine, each one word long."""
+    """Return a folder with `cc`, `ar` and `ranlib` for a machine."""
     target = toolchain.machines()[machine]["zig"]
 
     def write(place: pathlib.Path) -> None:
@@ -41,9 +50,16 @@ def tools(machine: str) -> pathlib.Path:
 
 
 def environment() -> dict[str, str]:
-    """The environment for zig and for whatever starts it: its own cache, and no variable that would change a build."""
+    """Return the environment for zig and for programs that start it.
+
+    It has a cache to itself, and no variable that would change a build.
+    """
     changing = ("CFLAGS", "CPPFLAGS", "LDFLAGS", "CC", "OPT", "MAKEFLAGS", "LANG", "LANGUAGE", "TZ")
-    kept = {name: value for name, value in os.environ.items() if name not in changing and not name.startswith(("LC_", "PYTHON"))}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in changing and not name.startswith(("LC_", "PYTHON"))
+    }
     cache = toolchain.cache_folder()
     return {
         **kept,
@@ -51,22 +67,37 @@ def environment() -> dict[str, str]:
         "TZ": "UTC",
         "PYTHONHASHSEED": "0",
         "PYTHONDONTWRITEBYTECODE": "1",
-        "SOURCE_DATE_EPOCH": "1767225600",  # 2026-01-01; CPython compiles the date in, PyInstaller's archive holds one
+        # 2026-01-01: CPython compiles a date in, and PyInstaller's archive contains one.
+        "SOURCE_DATE_EPOCH": "1767225600",
         "ZIG_GLOBAL_CACHE_DIR": str(cache / "zig"),
-        # zig finds an object in its cache by most of the flags, but not by -fstack-protector (seen in 0.15.2).
+        # zig's cache distinguishes objects by most flags, but not by -fstack-protector (seen in
+        # 0.15.2).
         "ZIG_LOCAL_CACHE_DIR": str(cache / f"zig-local-{key(*CFLAGS)}"),
     }
 
 
-def compile_all(commands: Mapping[str, Sequence[str | os.PathLike[str]]], folder: pathlib.Path) -> None:
-    """Run one compiler command for each object file name of `commands`, as many at a time as there are processors; -o is added. Raises BuildError."""
+def compile_all(
+    commands: Mapping[str, Sequence[str | os.PathLike[str]]], folder: pathlib.Path
+) -> None:
+    """Run a compiler command for each object file of `commands`, on all processors.
+
+    -o is added to each command. Raises BuildError.
+    """
 
     def compile_one(name: str) -> None:
         words = [*(os.fspath(word) for word in commands[name]), "-o", str(folder / name)]
-        result = subprocess.run(words, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        result = subprocess.run(
+            words, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True
+        )
         if result.returncode:
-            raise BuildError(f"{' '.join(words)} ended with {result.returncode}:\n{result.stderr[-3000:]}")
+            raise BuildError(
+                f"{' '.join(words)} exited with status {result.returncode}:\n"
+                f"{result.stderr[-3000:]}"
+            )
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool, console.status("") as status:
+    with (
+        concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool,
+        console.status("") as status,
+    ):
         for count, _ in enumerate(pool.map(compile_one, commands), 1):
             status.update(f"[dim]{count} of {len(commands)} C files are compiled[/dim]")

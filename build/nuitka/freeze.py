@@ -1,7 +1,9 @@
-"""The alternative freezer: Nuitka turns the agent into C, which is compiled and linked with the very same static CPython and frozen modules.
+"""The alternative freezer: Nuitka compiles the agent to C.
 
-Nuitka generates (its --generate-c-only), as an extension module of the package `agent`; its constants become one binary that the assembler includes.
-What its own build with scons would do with that for the machine it runs on is done here with zig for any machine. main.c is the program around it.
+That C is compiled and linked with the very same static CPython and frozen modules. Nuitka generates
+it (--generate-c-only) as an extension module of the package `agent`; its constants become one
+binary that the assembler includes. Its own scons build supports only the machine that it runs on,
+so zig compiles instead, for any machine. main.c is the program around it.
 """
 
 import pathlib
@@ -12,22 +14,22 @@ from build.cache import BuildError, run
 
 HERE = pathlib.Path(__file__).parent
 
-# What nuitka/build/SconsUtils.py and SconsCompilerSettings.py would define for these options.
+# What nuitka/build/SconsUtils.py and SconsCompilerSettings.py define for these options.
 _DEFINES = (
     "_NUITKA_MODULE_MODE",
     "_NUITKA_FLAG_ISOLATED",
     "_NUITKA_CONSTANTS_FROM_INCBIN",
     "_NUITKA_NO_ASSERTS=1",
     "_NUITKA_NO_DOCSTRINGS=1",
-    "_NUITKA_NO_ANNOTATIONS=1",
     "__NUITKA_NO_ASSERT__",
 )
+# Annotations stay: agent/record.py makes fields of them.
 _OPTIONS = (
     "--mode=module",
     "--generate-c-only",
     "--include-package=agent",
     "--nofollow-imports",
-    "--python-flag=isolated,no_docstrings,no_asserts,no_annotations,no_site",
+    "--python-flag=isolated,no_docstrings,no_asserts,no_site",
     "--no-progressbar",
     "--disable-cache=all",
     "--assume-yes-for-downloads",
@@ -46,7 +48,10 @@ const unsigned char *getconstant_binData(void) {{ return constant_bin_data; }}
 
 
 def freeze(cpython: sources.CPython, machine: str, output: pathlib.Path) -> None:
-    """Make the static file for `machine` at `output`. Raises BuildError."""
+    """Build the static file for `machine` at `output`.
+
+    Raises BuildError.
+    """
     python = cpython_build.interpreter(cpython)
     library = cpython_build.library(cpython, machine, python)
     nuitka = sources.released("nuitka")
@@ -56,34 +61,70 @@ def freeze(cpython: sources.CPython, machine: str, output: pathlib.Path) -> None
         raise BuildError(str(error)) from None
     with assemble.working_folder("nuitka", machine) as work:
         generated = _generate(nuitka, python, work)
-        objects = _compile(nuitka / "nuitka" / "build", generated, assemble.compiler(cpython, machine, library), work)
+        objects = _compile(
+            nuitka / "nuitka" / "build",
+            generated,
+            assemble.compiler(cpython, machine, library),
+            work,
+        )
         assemble.write_job(work, cpython, machine, library, objects)
-        run([python, "-m", "build.link", work], log=work / "log", env={**zig.environment(), "PYTHONPATH": str(toolchain.TOP)})
+        run(
+            [python, "-m", "build.link", work],
+            log=work / "log",
+            env={**zig.environment(), "PYTHONPATH": str(toolchain.TOP)},
+        )
         assemble.publish(work, work / "runtime", output)
 
 
 def _generate(nuitka: pathlib.Path, python: pathlib.Path, work: pathlib.Path) -> pathlib.Path:
-    """The folder with the C of the agent, and its constants in blobs/."""
-    environment = {**zig.environment(), "PYTHONPATH": str(nuitka), "NUITKA_PACKAGE_HOME": str(nuitka), "NUITKA_CACHE_DIR": str(work / "cache")}
+    """Return the folder with the C of the agent, and its constants in blobs/."""
+    environment = {
+        **zig.environment(),
+        "PYTHONPATH": str(nuitka),
+        "NUITKA_PACKAGE_HOME": str(nuitka),
+        "NUITKA_CACHE_DIR": str(work / "cache"),
+    }
     log = work / "log"
-    run([python, "-m", "nuitka", *_OPTIONS, f"--output-dir={work}", toolchain.TOP / "agent"], log=log, cwd=work, env=environment)
+    run(
+        [python, "-m", "nuitka", *_OPTIONS, f"--output-dir={work}", toolchain.TOP / "agent"],
+        log=log,
+        cwd=work,
+        env=environment,
+    )
     generated = work / "agent.build"
     blobs = generated / "blobs"
     blobs.mkdir()
     composer = nuitka / "nuitka" / "tools" / "data_composer"
-    run([python, composer, generated, blobs / "__constant.bin", blobs / "__constant.txt"], log=log, cwd=work, env=environment)
+    run(
+        [python, composer, generated, blobs / "__constant.bin", blobs / "__constant.txt"],
+        log=log,
+        cwd=work,
+        env=environment,
+    )
     return generated
 
 
-def _compile(nuitka: pathlib.Path, generated: pathlib.Path, compiler: list[str], work: pathlib.Path) -> list[pathlib.Path]:
-    """The object files of the agent, of Nuitka's runtime and of main.c."""
+def _compile(
+    nuitka: pathlib.Path, generated: pathlib.Path, compiler: list[str], work: pathlib.Path
+) -> list[pathlib.Path]:
+    """Return the object files of the agent, of Nuitka's runtime and of main.c."""
     (generated / "build_definitions.h").write_text("")
-    (generated / "constants.c").write_text(_CONSTANTS.format(digest=toolchain.sha256(generated / "blobs" / "__constant.bin")))
+    (generated / "constants.c").write_text(
+        _CONSTANTS.format(digest=toolchain.sha256(generated / "blobs" / "__constant.bin"))
+    )
     version = toolchain.pins()["nuitka"]["version"]
     command = [
         *compiler,
         "-w",
-        *(f"-I{folder}" for folder in (generated, nuitka / "include", nuitka / "static_src", nuitka / "inline_copy" / "zlib")),
+        *(
+            f"-I{folder}"
+            for folder in (
+                generated,
+                nuitka / "include",
+                nuitka / "static_src",
+                nuitka / "inline_copy" / "zlib",
+            )
+        ),
         f"-I{compiler[-2].removeprefix('-I')}/internal",
         *(f"-D{define}" for define in _DEFINES),
         f'-DAZREADY_NUITKA="{version}"',
@@ -91,9 +132,19 @@ def _compile(nuitka: pathlib.Path, generated: pathlib.Path, compiler: list[str],
         f"-ffile-prefix-map={generated}=generated",
         f"-ffile-prefix-map={HERE}=azready",
     ]
-    files = [*generated.glob("*.c"), nuitka / "static_src" / "CompiledFunctionType.c", HERE / "main.c"]
+    files = [
+        *generated.glob("*.c"),
+        nuitka / "static_src" / "CompiledFunctionType.c",
+        HERE / "main.c",
+    ]
     extra = {"module.agent": ["-DpatchInspectModule=azready_leave_inspect_alone"]}
     objects = work / "objects"
     objects.mkdir()
-    zig.compile_all({f"{file.stem}.o": [*command, *extra.get(file.stem, []), "-c", file] for file in sorted(files)}, objects)
+    zig.compile_all(
+        {
+            f"{file.stem}.o": [*command, *extra.get(file.stem, []), "-c", file]
+            for file in sorted(files)
+        },
+        objects,
+    )
     return sorted(objects.glob("*.o"))

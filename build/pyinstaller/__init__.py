@@ -1,1 +1,5 @@
-"""The main freezer. azready.spec, link.py and boot.py run elsewhere than freeze.py: under the pinned CPython, without the tools of the build."""
+"""The main freezer.
+
+freeze.py runs with the tools of the build; azready.spec, link.py and boot.py run without them,
+under the pinned CPython.
+"""

@@ -1,9 +1,13 @@
-"""The main freezer: PyInstaller, with its unmodified bootloader linked statically with CPython and all modules frozen into the executable.
+"""The main freezer: PyInstaller, statically linked.
 
-How it holds together: PyInstaller's Analysis finds the modules (azready.spec); they are compiled into a table of frozen modules (build/frozen.py),
-which is linked with libpython and the bootloader (link.py, loader.c); PyInstaller's EXE appends its archive, which holds nothing but boot.py and the
-entry script, so the bootloader runs it in place and unpacks nothing. The version is pinned because internals are used: `EXE._bootloader_file`,
-`api.is_linux`, `PYZ.dependencies`.
+Its unmodified bootloader is linked with CPython, and all modules are frozen into the executable.
+PyInstaller's Analysis finds the modules (azready.spec). They are compiled into a table of frozen
+modules (build/frozen.py), which is linked with libpython and the bootloader (link.py, loader.c).
+PyInstaller's EXE appends its archive. That contains only boot.py and the entry script, so the
+bootloader runs in place and unpacks nothing.
+
+The version is pinned because internals are used: `EXE._bootloader_file`, `api.is_linux`,
+`PYZ.dependencies`.
 """
 
 import inspect
@@ -17,7 +21,7 @@ from build.cache import BuildError, key, made, run
 
 HERE = pathlib.Path(__file__).parent
 
-# What bootloader/wscript would find out about musl.
+# What bootloader/wscript finds out about musl.
 _DEFINES = (
     "_REENTRANT",
     "_GNU_SOURCE",
@@ -30,18 +34,26 @@ _DEFINES = (
     "HAVE_WCSDUP=1",
 )
 _REDIRECTED = ("dlopen", "dlsym", "dlclose", "dlerror")
-_REDIRECTED_MAIN = {"execvp": "azready_execvp", "pyi_utils_set_library_search_path": "azready_set_library_search_path"}
+_REDIRECTED_MAIN = {
+    "execvp": "azready_execvp",
+    "pyi_utils_set_library_search_path": "azready_set_library_search_path",
+}
 
 
 def freeze(cpython: sources.CPython, machine: str, output: pathlib.Path) -> None:
-    """Make the static file for `machine` at `output`. Raises BuildError."""
+    """Build the static file for `machine` at `output`.
+
+    Raises BuildError.
+    """
     python = cpython_build.interpreter(cpython)
     library = cpython_build.library(cpython, machine, python)
     objects = _bootloader(cpython, machine, library)
     packages = _packages()
     with assemble.working_folder("pyinstaller", machine) as work:
         version = toolchain.pins()["pyinstaller"]["version"]
-        (work / "boot.py").write_text((HERE / "boot.py").read_text().replace("@FREEZER@", f"PyInstaller {version}"))
+        (work / "boot.py").write_text(
+            (HERE / "boot.py").read_text().replace("@FREEZER@", f"PyInstaller {version}")
+        )
         assemble.write_job(work, cpython, machine, library, sorted(objects.glob("*.o")))
         environment = {
             **zig.environment(),
@@ -50,47 +62,100 @@ def freeze(cpython: sources.CPython, machine: str, output: pathlib.Path) -> None
             "PYINSTALLER_CONFIG_DIR": str(work / "config"),
         }
         places = [f"--distpath={work / 'dist'}", f"--workpath={work / 'build'}"]
-        run([python, "-m", "PyInstaller", "--noconfirm", *places, HERE / "azready.spec"], log=work / "log", cwd=work, env=environment)
+        run(
+            [python, "-m", "PyInstaller", "--noconfirm", *places, HERE / "azready.spec"],
+            log=work / "log",
+            cwd=work,
+            env=environment,
+        )
         assemble.publish(work, work / "dist" / "azready", output)
 
 
 def _packages() -> pathlib.Path:
-    """PyInstaller and what it needs, as a folder for PYTHONPATH."""
+    """Return a folder for PYTHONPATH with PyInstaller and its dependencies."""
     text = toolchain.requirements(toolchain.pins()["freezer"])
 
     def install(place: pathlib.Path) -> None:
         requirements = place / "requirements.txt"
         requirements.write_text(text)
-        options = ["--no-deps", "--require-hashes", "--only-binary=:all:", "--python-version=3.13", "--no-compile", "--disable-pip-version-check"]
-        run([sys.executable, "-m", "pip", "install", *options, f"--target={place}", "-r", requirements], log=place / "log")
+        options = [
+            "--no-deps",
+            "--require-hashes",
+            "--only-binary=:all:",
+            "--python-version=3.13",
+            "--no-compile",
+            "--disable-pip-version-check",
+        ]
+        run(
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "install",
+                *options,
+                f"--target={place}",
+                "-r",
+                requirements,
+            ],
+            log=place / "log",
+        )
 
     return made("pyinstaller", key(text), install)
 
 
 def _bootloader(cpython: sources.CPython, machine: str, library: pathlib.Path) -> pathlib.Path:
-    """A folder with the object files of the bootloader, its inflate, and loader.c."""
+    """Return a folder with the object files of the bootloader, its inflate, and loader.c."""
     tree = sources.released("pyinstaller") / "bootloader"
     redirected = [f"-D{name}=azready_{name}" for name in _REDIRECTED]
     redirected_main = [f"-D{name}={new}" for name, new in _REDIRECTED_MAIN.items()]
 
     def compile_all(place: pathlib.Path) -> None:
         (place / "symbols.inc").write_text(_symbols(tree / "src" / "pyi_dylib_python.h"))
-        with_python = [*assemble.compiler(cpython, machine, library), *(f"-D{define}" for define in _DEFINES)]
-        included = [f"-ffile-prefix-map={tree}=bootloader", f"-I{tree / 'src'}", f"-I{tree / 'zlib'}", f"-I{place}"]
+        with_python = [
+            *assemble.compiler(cpython, machine, library),
+            *(f"-D{define}" for define in _DEFINES),
+        ]
+        included = [
+            f"-ffile-prefix-map={tree}=bootloader",
+            f"-I{tree / 'src'}",
+            f"-I{tree / 'zlib'}",
+            f"-I{place}",
+        ]
         extra = {"loader": [], "pyi_main": redirected + redirected_main}
         files = [*(tree / "src").glob("*.c"), *(tree / "zlib").glob("*.c"), HERE / "loader.c"]
-        zig.compile_all({f"{file.stem}.o": [*with_python, *included, *extra.get(file.stem, redirected), "-c", file] for file in files}, place)
+        zig.compile_all(
+            {
+                f"{file.stem}.o": [
+                    *with_python,
+                    *included,
+                    *extra.get(file.stem, redirected),
+                    "-c",
+                    file,
+                ]
+                for file in files
+            },
+            place,
+        )
 
     inputs = key(
-        inspect.getsource(_bootloader), HERE / "loader.c", toolchain.pins()["pyinstaller"]["sha256"], library.name, *_DEFINES, *_REDIRECTED, *_REDIRECTED_MAIN
+        inspect.getsource(_bootloader),
+        HERE / "loader.c",
+        toolchain.pins()["pyinstaller"]["sha256"],
+        library.name,
+        *_DEFINES,
+        *_REDIRECTED,
+        *_REDIRECTED_MAIN,
     )
     return made(f"bootloader-{machine}", inputs, compile_all)
 
 
 def _symbols(header: pathlib.Path) -> str:
-    """The functions that the bootloader resolves at run time and CPython 3.13 has, as SYMBOL(name) lines."""
+    """Return the functions that the bootloader resolves at run time as SYMBOL(name) lines.
+
+    Those that CPython 3.13 lacks are left out.
+    """
     names = re.findall(r"^PYI_EXT_FUNC_PROTO\([^,]+,\s*(\w+)", header.read_text(), re.MULTILINE)
     if not names:
         raise BuildError(f"{header} lists no function: is this the pinned PyInstaller?")
-    # PyInitConfig is API of CPython 3.14.
+    # PyInitConfig is an API of CPython 3.14.
     return "".join(f"SYMBOL({name})\n" for name in sorted(set(names)) if "InitConfig" not in name)

@@ -1,8 +1,10 @@
 /* Links PyInstaller's bootloader with a static libpython.
  *
- * The bootloader reaches Python only through dlopen() and dlsym(). Its sources stay as they are; they are compiled with these four names pointing here, and find every
- * function in a table that the build makes from the bootloader's own list (symbols.inc). Two more names are redirected in pyi_main.c: a bootloader that was unpacked into a
- * folder wants to execute itself once more so that the dynamic linker sees LD_LIBRARY_PATH. There is no dynamic linker, so the second pass runs right here.
+ * The bootloader calls Python only through dlopen() and dlsym(). Its unchanged sources are compiled
+ * with these names redirected to this file, and find every function in a table that the build makes
+ * from the bootloader's own list (symbols.inc). Two more names are redirected in pyi_main.c: in the
+ * folder mode, the bootloader executes itself again so that the dynamic linker sees
+ * LD_LIBRARY_PATH. There is no dynamic linker, so the second pass runs in this process.
  */
 #include <Python.h>
 #include <marshal.h>
@@ -15,9 +17,10 @@ static PyStatus initialize(const PyConfig *given);
 static int leave_as_it_is(void) { return 0; }
 
 static const struct { const char *name; void *address; } symbols[] = {
-    /* First come, first served: these two stand before the real ones. */
+    /* The first match wins: these two come before the real ones. */
     { "Py_InitializeFromConfig", (void *)initialize },
-    { "Py_Finalize", (void *)leave_as_it_is },  /* the process ends right behind it; the bootloader has flushed the streams */
+    /* The process ends right after it, and the bootloader has flushed the streams. */
+    { "Py_Finalize", (void *)leave_as_it_is },
 #define SYMBOL(name) { #name, (void *)name },
 #include "symbols.inc"
 };

@@ -1,9 +1,14 @@
-/* Stands before Modules/getpath.c, which is then not linked in: it runs a program of some size to find a standard library on the disk. The file brings its own. */
+/* Takes precedence over Modules/getpath.c, which is then not linked in. That one runs a sizeable
+ * program to find a standard library on the disk; the file brings its own.
+ */
 #include <Python.h>
 
 PyStatus _PyConfig_InitPathConfig(PyConfig *config, int compute)
 {
-    wchar_t **paths[] = { &config->executable, &config->base_executable, &config->prefix, &config->base_prefix, &config->exec_prefix, &config->base_exec_prefix };
+    wchar_t **paths[] = {
+        &config->executable, &config->base_executable, &config->prefix,
+        &config->base_prefix, &config->exec_prefix, &config->base_exec_prefix,
+    };
     size_t at;
     PyStatus status = PyStatus_Ok();
 

@@ -1,14 +1,14 @@
-"""Takes the place of the package encodings inside the static file: UTF-8 and no other codec.
+"""Replaces the package encodings inside the static file: UTF-8 and no other codec.
 
-The interpreter asks for it by name before anything else runs, to make its standard streams. str.encode() and bytes.decode() know UTF-8, ASCII and
-Latin-1 without any codec.
+The interpreter imports it before anything else, to create its standard streams. str.encode() and
+bytes.decode() handle UTF-8, ASCII and Latin-1 without any codec.
 """
 
 import _codecs
 
 
 class _CodecInfo(tuple):
-    """What codecs.CodecInfo is: (encode, decode, no stream reader, no stream writer) with attributes."""
+    """A stand-in for codecs.CodecInfo: (encode, decode, None, None) with attributes."""
 
     __slots__ = ()
     name = "utf-8"

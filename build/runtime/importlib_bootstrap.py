@@ -1,14 +1,18 @@
-"""Takes the place of importlib._bootstrap inside the static file: what Python/import.c asks for, for modules that are built in or frozen.
+"""Replaces importlib._bootstrap inside the static file.
 
-Such a module is found by one call of _imp each. The agent has one thread, so no module needs a lock; other finders of sys.meta_path are asked only for
-what is neither.
+Provides what Python/import.c asks for, for built-in and frozen modules. Each is found by one call
+of _imp. The agent has one thread, so no module needs a lock. Finders in sys.meta_path are asked
+only for other modules.
 """
 
-BuiltinImporter = None  # what pylifecycle.c takes for the __loader__ of __main__
+BuiltinImporter = None  # pylifecycle.c makes this the __loader__ of __main__
 
 
 class ModuleSpec:
-    """Where a module comes from, with the attributes that _imp, Objects/moduleobject.c and relative imports read."""
+    """Where a module comes from.
+
+    Has the attributes that _imp, Objects/moduleobject.c and relative imports read.
+    """
 
     _initializing = has_location = False
     cached = loader_state = submodule_search_locations = None
@@ -23,11 +27,16 @@ class ModuleSpec:
 
 
 def _spec_from_module(module, loader=None, origin=None):
-    return ModuleSpec(module.__name__, loader, origin=origin, is_package=hasattr(module, "__path__"))
+    return ModuleSpec(
+        module.__name__, loader, origin=origin, is_package=hasattr(module, "__path__")
+    )
 
 
 def _find_and_load(name, import_):
-    """Called by import.c for a name that is not in sys.modules. Raises ModuleNotFoundError."""
+    """Import a module; import.c calls this for a name that is not in sys.modules.
+
+    Raises ModuleNotFoundError.
+    """
     parent, _, child = name.rpartition(".")
     if parent and parent not in sys.modules:
         import_(parent)
@@ -84,7 +93,10 @@ def _find_and_load_otherwise(name, parent, child):
 
 
 def _handle_fromlist(module, names, import_):
-    """Called by import.c behind `from package import names`: a name that the package does not have is looked for as a module of it."""
+    """Import modules that `from package import names` names; import.c calls this after the import.
+
+    A name that the package lacks is looked up as a module of the package.
+    """
     for name in names:
         if name != "*" and not hasattr(module, name):
             try:
@@ -96,7 +108,7 @@ def _handle_fromlist(module, names, import_):
 
 
 def _lock_unlock_module(name):
-    """Waits for another thread's import, of which there is none."""
+    """Wait for another thread's import. There is only one thread."""
 
 
 def _module_repr(module):

@@ -1,9 +1,11 @@
-"""Takes the place of importlib._bootstrap_external inside the static file: what importlib._bootstrap and Python/import.c ask for, and nothing that
-imports from a disk."""
+"""Replaces importlib._bootstrap_external inside the static file.
+
+Provides what importlib._bootstrap and Python/import.c ask for, and no import from a disk.
+"""
 
 
 class NamespaceLoader:
-    """Asked for by isinstance() when a module is shown; no module has one here."""
+    """What isinstance() asks for when a module is shown; no module has one here."""
 
 
 def _set_bootstrap_module(bootstrap):
@@ -11,8 +13,8 @@ def _set_bootstrap_module(bootstrap):
 
 
 def _install(bootstrap):
-    """Called where the standard module adds its finder for sys.path to sys.meta_path."""
+    """Do nothing, where the standard module adds its finder for sys.path to sys.meta_path."""
 
 
 def _fix_up_module(namespace, name, path, cached_path=None):
-    """Called behind PyImport_ExecCodeModule(), by which PyInstaller's bootloader runs boot.py."""
+    """Do nothing after PyImport_ExecCodeModule(), by which the bootloader runs boot.py."""

@@ -1,5 +1,7 @@
-"""Takes the place of io inside the static file: the names of the C module, without the abstract base classes that the standard one builds at every
-start."""
+"""Replaces io inside the static file: the names of the C module.
+
+The standard module builds abstract base classes at every start; this one does not.
+"""
 
 from _io import (
     DEFAULT_BUFFER_SIZE,

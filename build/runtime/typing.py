@@ -1,4 +1,7 @@
-"""Takes the place of typing inside the static file: what tomllib asks of it when it is imported. Types are for the checker, not for a first boot."""
+"""Replaces typing inside the static file, with what tomllib imports.
+
+Types are for the checker, not for a first boot.
+"""
 
 from collections import namedtuple
 

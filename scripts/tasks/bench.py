@@ -1,7 +1,9 @@
-"""`scripts/bench`: measures reporters side by side, interleaved, in one network namespace where Azure's addresses are the simulator's.
+"""`scripts/bench`: measures reporters side by side in a network namespace.
 
-What is measured: milliseconds from starting the program to the health report's arrival at the platform, peak memory (from GNU time: wait4 would count
-the memory of whoever starts it), processes started and files opened for writing (from strace). The machines are noisy, so the ratios are what counts.
+Azure's addresses are the simulator's there. The runs are interleaved, and each is measured for:
+milliseconds from exec to the arrival of the health report, peak memory (from GNU time, because
+wait4() would include the memory of the caller), processes started and files opened for writing
+(from strace). Machines are noisy, so the ratios are what counts.
 """
 
 import argparse
@@ -18,21 +20,29 @@ import tempfile
 from rich.progress import track
 from rich.table import Table
 
-from build import figures, packages, toolchain
+from build import packages, toolchain
 from build.__main__ import FREEZERS
 from build.cache import BuildError, console
 from scripts.simulator import namespace, platform, scenario
 from scripts.simulator.server import Simulator
-from scripts.tasks import guests
+from scripts.tasks import figures, guests
 
 FILE = toolchain.output()
 _WRITES = re.compile(r'(?:open|openat|creat)\([^"]*"([^"]+)".*O_(?:WRONLY|RDWR)')
 _IGNORED = ("/dev/null", "/dev/tty")
-_STARTS = re.compile(r"^\d*\s*(?:clone|clone3|fork|vfork)\(.*= \d+$|<\.\.\. (?:clone|clone3|fork|vfork) resumed>.*= \d+$", re.MULTILINE)
+_STARTS = re.compile(
+    r"^\d*\s*(?:clone|clone3|fork|vfork)\(.*= \d+$"
+    r"|<\.\.\. (?:clone|clone3|fork|vfork) resumed>.*= \d+$",
+    re.MULTILINE,
+)
 
 
 class Candidate:
-    """One program: `words` may hold {root}, which becomes the root of a system that is not provisioned yet, a fresh one for each run."""
+    """A program to measure.
+
+    "{root}" in its `words` becomes the root of a system that has not been provisioned, a fresh one
+    for each run.
+    """
 
     def __init__(self, name: str, words: list[str]) -> None:
         self.name = name
@@ -44,12 +54,32 @@ class Candidate:
 
 
 def main() -> int:
-    """Measure and print; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="scripts/bench", description="Measure reporters side by side, in a network namespace of their own.")
-    parser.add_argument("--against", action="append", default=[], metavar="NAME=COMMAND", help="another reporter; may be given several times")
-    parser.add_argument("--runs", type=int, default=30, metavar="N", help="runs of each (default: %(default)s)")
-    parser.add_argument("--file", type=pathlib.Path, default=FILE, help=f"the static file to measure (default: {FILE.relative_to(toolchain.TOP)})")
-    parser.add_argument("--callgrind", action="store_true", help="count instructions of the built files instead, and check them against build/budget.toml")
+    """Measure and print; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/bench",
+        description="Measure reporters side by side in a network namespace.",
+    )
+    parser.add_argument(
+        "--against",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="another reporter; repeatable",
+    )
+    parser.add_argument(
+        "--runs", type=int, default=30, metavar="N", help="runs of each (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--file",
+        type=pathlib.Path,
+        default=FILE,
+        help=f"static file to measure (default: {FILE.relative_to(toolchain.TOP)})",
+    )
+    parser.add_argument(
+        "--callgrind",
+        action="store_true",
+        help="count instructions of the built files and check them against build/budget.toml",
+    )
     options = parser.parse_args()
     if options.callgrind:
         return check_budget()
@@ -65,7 +95,7 @@ def main() -> int:
             return 2
         candidates.append(Candidate(name, shlex.split(command)))
     if not os.access(file, os.X_OK):
-        console.print(f"error: {file} is not there: run scripts/build first", markup=False)
+        console.print(f"error: {file} is missing: run scripts/build first", markup=False)
         return 2
     try:
         for tool in ("time", "strace"):
@@ -80,8 +110,16 @@ def main() -> int:
 
 
 def check_budget() -> int:
-    """Measure whatever files are built; 1 if one of them costs more than build/budget.toml allows."""
-    built = [(machine, freezer) for machine in toolchain.machines() for freezer in FREEZERS if toolchain.output(machine, freezer).is_file()]
+    """Measure the files that are built.
+
+    Returns 1 if one of them exceeds build/budget.toml.
+    """
+    built = [
+        (machine, freezer)
+        for machine in toolchain.machines()
+        for freezer in FREEZERS
+        if toolchain.output(machine, freezer).is_file()
+    ]
     try:
         for tool in figures.TOOLS:
             packages.want(tool)
@@ -91,12 +129,17 @@ def check_budget() -> int:
         return 1
     console.print(figures.table(measured))
     over = [text for one in measured for text in one.over]
-    console.print("\n".join(f"error: {text}" for text in over) or "within build/budget.toml", markup=False)
+    console.print(
+        "\n".join(f"error: {text}" for text in over) or "within build/budget.toml", markup=False
+    )
     return 1 if over else 0
 
 
 def measure(candidates: list[Candidate], runs: int) -> None:
-    """Fill in the figures of `candidates`. Raises RuntimeError if one of them does not report Ready."""
+    """Fill in the figures of `candidates`.
+
+    Raises RuntimeError if one of them does not report Ready.
+    """
     stopwatch = figures.Stopwatch()
     addresses = {"wireserver": (platform.WIRESERVER, 80), "imds": (platform.IMDS, 80)}
     healthy = dataclasses.replace(scenario.load("healthy"), vm=guests.EVERYTHING)
@@ -106,7 +149,9 @@ def measure(candidates: list[Candidate], runs: int) -> None:
             with tempfile.TemporaryDirectory() as root:
                 if "{root}" in candidate.words:
                     guests.sketch(pathlib.Path(root), guests.EVERYTHING)
-                return stopwatch.time([*around, *(word.replace("{root}", root) for word in candidate.words)])
+                return stopwatch.time(
+                    [*around, *(word.replace("{root}", root) for word in candidate.words)]
+                )
 
         for candidate in candidates:  # once unmeasured, so that every file is in the page cache
             run(candidate)
@@ -118,19 +163,41 @@ def measure(candidates: list[Candidate], runs: int) -> None:
                 run(candidate, "time", "-f", "%M", "-o", out.name)
                 candidate.peak = int(out.read().split()[-1]) / 1000
             with tempfile.NamedTemporaryFile("r") as out:
-                run(candidate, "strace", "-f", "-e", "trace=open,openat,creat,clone,clone3,fork,vfork", "-o", out.name)
+                run(
+                    candidate,
+                    "strace",
+                    "-f",
+                    "-e",
+                    "trace=open,openat,creat,clone,clone3,fork,vfork",
+                    "-o",
+                    out.name,
+                )
                 trace = out.read()
                 candidate.processes = 1 + len(_STARTS.findall(trace))
-                candidate.written = len({path for path in _WRITES.findall(trace) if path not in _IGNORED})
+                candidate.written = len(
+                    {path for path in _WRITES.findall(trace) if path not in _IGNORED}
+                )
 
 
 def _print(candidates: list[Candidate], file: pathlib.Path, runs: int) -> None:
     table = Table(title=f"exec to health report received, {runs} interleaved runs each")
-    for heading in ("reporter", "median ms", "fastest ms", *(f"vs {other.name}" for other in candidates[2:]), "peak MB", "processes", "files written"):
+    for heading in (
+        "reporter",
+        "median ms",
+        "fastest ms",
+        *(f"vs {other.name}" for other in candidates[2:]),
+        "peak MB",
+        "processes",
+        "files written",
+    ):
         table.add_column(heading, justify="left" if heading == "reporter" else "right")
-    medians = {candidate.name: statistics.median(candidate.milliseconds) for candidate in candidates}
+    medians = {
+        candidate.name: statistics.median(candidate.milliseconds) for candidate in candidates
+    }
     for candidate in candidates:
-        ratios = [f"{medians[candidate.name] / medians[other.name]:.2f}x" for other in candidates[2:]]
+        ratios = [
+            f"{medians[candidate.name] / medians[other.name]:.2f}x" for other in candidates[2:]
+        ]
         cells = [
             f"{medians[candidate.name]:.1f}",
             f"{min(candidate.milliseconds):.1f}",

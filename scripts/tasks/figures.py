@@ -1,11 +1,11 @@
-"""What a file costs: size, instructions, start and memory of `report ready` against a simulated platform on the loopback; and the budget for that.
+"""Measures what a file costs, and compares it with build/budget.toml.
 
-Instructions are counted by callgrind for this machine's files and by single-stepping in qemu for others; unlike times they hardly differ from run to
-run. A count by qemu takes up to a minute.
+Size, instructions, start-up time and memory of `report ready` against a simulated platform on
+loopback. Instructions are counted by callgrind for this machine's files, and by single-stepping in
+qemu for others, which takes up to a minute. Unlike times, they hardly differ from run to run.
 """
 
 import os
-import pathlib
 import shutil
 import statistics
 import subprocess
@@ -19,18 +19,21 @@ from typing import Any
 from rich.table import Table
 
 from build import machine as emulation
-from build import toolchain
-from build.cache import console
+from build import packages, toolchain
+from build.cache import BuildError, console
 from scripts.simulator import scenario
 from scripts.simulator.server import Exchange, Simulator
 
-BUDGET = pathlib.Path(__file__).with_name("budget.toml")
+BUDGET = toolchain.TOP / "build" / "budget.toml"
 TOOLS = ("valgrind", "time")
 _RUNS = 20
 
 
 class Figures:
-    """What was measured of one file: bytes, instructions, median milliseconds, peak megabytes (None where it cannot be measured here)."""
+    """The figures of one file.
+
+    `size` is bytes; `peak` is megabytes, None if it cannot be measured on this machine.
+    """
 
     def __init__(self, machine: str, freezer: str) -> None:
         self.machine = machine
@@ -43,36 +46,48 @@ class Figures:
 
     @property
     def over(self) -> list[str]:
-        """What is more than the budget allows, as text."""
+        """Return a line for each figure that exceeds the budget."""
         budget = budget_for(self.machine, self.freezer)
         found = {"size": self.size, "instructions": self.instructions}
-        return [f"{self.file.name}: {found[name]:,} {name}, the budget is {limit:,}" for name, limit in budget.items() if found[name] > limit]
+        return [
+            f"{self.file.name}: {found[name]:,} {name}, the budget is {limit:,}"
+            for name, limit in budget.items()
+            if found[name] > limit
+        ]
 
 
 def budget_for(machine: str, freezer: str) -> dict[str, int]:
-    """The most that a file may have of `size` (bytes) and `instructions`; empty if nothing is said of it."""
+    """Return the upper limits of `size` (bytes) and `instructions`; empty if there are none."""
     budget: dict[str, Any] = tomllib.loads(BUDGET.read_text())
     return dict(budget.get(machine, {}).get(freezer, {}))
 
 
 def instructions(command: Sequence[str], machine: str) -> int:
-    """How many instructions of `machine` a command line, whose first word is a file for it, executes. Raises BuildError, CalledProcessError."""
+    """Count the instructions of `machine` that a command executes.
+
+    Its first word is a file for that machine. Raises BuildError, CalledProcessError.
+    """
     return _by_callgrind(command) if not emulation.emulator(machine) else _by_qemu(command, machine)
 
 
 def _by_callgrind(command: Sequence[str]) -> int:
     with tempfile.NamedTemporaryFile("r") as out:
         words = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out.name}", *command]
-        subprocess.run(words, check=True, env={}, executable=shutil.which("valgrind"), capture_output=True)
-        totals = [line for line in out.read().splitlines() if line.startswith(("totals:", "summary:"))]
+        subprocess.run(
+            words, check=True, env={}, executable=shutil.which("valgrind"), capture_output=True
+        )
+        totals = [
+            line for line in out.read().splitlines() if line.startswith(("totals:", "summary:"))
+        ]
     return int(totals[-1].split()[1])
 
 
 def _by_qemu(command: Sequence[str], machine: str) -> int:
-    """qemu writes a line for each block of code that it executes, here of one instruction each."""
+    """Count the lines of qemu's log: one for each block, which is a single instruction."""
     emulator = emulation.emulator(machine)
     options = subprocess.run([emulator, "-h"], capture_output=True, text=True).stdout
-    step = "-one-insn-per-tb" if "-one-insn-per-tb" in options else "-singlestep"  # the newer and the older name
+    # The newer and the older name of the option.
+    step = "-one-insn-per-tb" if "-one-insn-per-tb" in options else "-singlestep"
     theirs, ours = os.pipe()
     with (
         os.fdopen(theirs, "rb", buffering=0) as lines,
@@ -85,7 +100,7 @@ def _by_qemu(command: Sequence[str], machine: str) -> int:
         ) as process,
     ):
         os.close(ours)
-        # Lines may be cut anywhere by the end of a read; each starts with this letter, and no other word of it holds it.
+        # A read may end within a line; each line starts with this letter and contains no other.
         count = sum(block.count(b"T") for block in _blocks(lines))
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, [emulator, *command])
@@ -98,34 +113,63 @@ def _blocks(stream: Any) -> Iterator[bytes]:
 
 
 class Stopwatch:
-    """Times programs from exec to the arrival of their Ready; a simulator calls it for each exchange (its `on_exchange`)."""
+    """Times programs from exec to the arrival of their Ready.
+
+    Pass it to a simulator as `on_exchange`.
+    """
 
     def __init__(self) -> None:
         self._received = 0.0
         self._arrived = threading.Event()
 
     def __call__(self, exchange: Exchange) -> None:
-        """Note when a Ready arrived."""
+        """Record when a Ready arrives."""
         if exchange.report == "Ready":
             self._received = exchange.received
             self._arrived.set()
 
     def time(self, words: Sequence[str], env: Mapping[str, str] | None = None) -> float:
-        """Run a command line; returns milliseconds. Raises RuntimeError if it reported nothing."""
+        """Run a command and return milliseconds.
+
+        Raises RuntimeError if it reports nothing.
+        """
         self._arrived.clear()
         started = time.monotonic()
-        process = subprocess.run(words, env=env, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.run(
+            words,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
         if not self._arrived.wait(1):
-            raise RuntimeError(f"{words[0]} ended with {process.returncode} and reported nothing: {process.stderr.strip()[-300:]}")
+            said = process.stderr.strip()[-300:]
+            raise RuntimeError(
+                f"{words[0]} reported nothing and exited with status {process.returncode}: {said}"
+            )
         return (self._received - started) * 1000
 
 
 def measure(files: Sequence[tuple[str, str]]) -> list[Figures]:
-    """Figures of the built files for pairs of machine and freezer; wants the programs of TOOLS. Raises BuildError, CalledProcessError, RuntimeError."""
+    """Measure the built files for pairs of machine and freezer.
+
+    Needs the programs of TOOLS. Raises BuildError, CalledProcessError, RuntimeError.
+    """
     figures = [Figures(machine, freezer) for machine, freezer in files]
     stopwatch = Stopwatch()
-    with Simulator(scenario.load("healthy"), on_exchange=stopwatch) as simulator, console.status("") as status:
-        arguments = ["report", "ready", "--wireserver", simulator.url("wireserver"), "--deadline", "300"]
+    with (
+        Simulator(scenario.load("healthy"), on_exchange=stopwatch) as simulator,
+        console.status("") as status,
+    ):
+        arguments = [
+            "report",
+            "ready",
+            "--wireserver",
+            simulator.url("wireserver"),
+            "--deadline",
+            "300",
+        ]
         for one in figures:
             status.update(f"[dim]counting the instructions of {one.file.name}[/dim]")
             one.instructions = instructions([str(one.file), *arguments], one.machine)
@@ -134,25 +178,47 @@ def measure(files: Sequence[tuple[str, str]]) -> list[Figures]:
         for run in range(_RUNS + 1):
             status.update(f"[dim]timing, {run} of {_RUNS}[/dim]")
             for one in figures:
-                milliseconds = stopwatch.time([*emulation.command(one.machine, one.file), *arguments], env={})
-                if run:  # the first one fills the page cache
+                milliseconds = stopwatch.time(
+                    [*emulation.command(one.machine, one.file), *arguments], env={}
+                )
+                if run:  # run 0 fills the page cache
                     one.milliseconds.append(milliseconds)
     return figures
 
 
 def _peak(command: Sequence[str]) -> float:
-    """In MB, from GNU time: wait4 would count the memory of whoever starts it."""
+    """Return megabytes, from GNU time: wait4() would include the memory of the caller."""
     with tempfile.NamedTemporaryFile("r") as out:
-        subprocess.run(["time", "-f", "%M", "-o", out.name, *command], check=True, capture_output=True)
+        subprocess.run(
+            ["time", "-f", "%M", "-o", out.name, *command], check=True, capture_output=True
+        )
         return int(out.read().split()[-1]) / 1000
 
 
 def table(figures: Sequence[Figures]) -> Table:
-    """The figures, one row a file; times are relative to the default freezer's file for the same machine."""
+    """Return a table with one row per file.
+
+    Times are relative to those of the default freezer's file for the same machine.
+    """
     result = Table(title="report ready, from exec to the report's arrival")
-    for heading in ("machine", "freezer", "size MB", "million instructions", "time", "ratio", "peak MB", "sha256"):
-        result.add_column(heading, justify="left" if heading in ("machine", "freezer", "sha256") else "right")
-    default = {one.machine: statistics.median(one.milliseconds) for one in figures if one.freezer == toolchain.DEFAULT_FREEZER}
+    for heading in (
+        "machine",
+        "freezer",
+        "size MB",
+        "million instructions",
+        "time",
+        "ratio",
+        "peak MB",
+        "sha256",
+    ):
+        result.add_column(
+            heading, justify="left" if heading in ("machine", "freezer", "sha256") else "right"
+        )
+    default = {
+        one.machine: statistics.median(one.milliseconds)
+        for one in figures
+        if one.freezer == toolchain.DEFAULT_FREEZER
+    }
     for one in figures:
         median = statistics.median(one.milliseconds)
         result.add_row(
@@ -166,3 +232,18 @@ def table(figures: Sequence[Figures]) -> Table:
             toolchain.sha256(one.file)[:16],
         )
     return result
+
+
+def show(files: Sequence[tuple[str, str]]) -> None:
+    """Measure the built files for pairs of machine and freezer and print the table.
+
+    Prints a warning instead where the tools for that are missing and cannot be installed. Raises
+    as measure().
+    """
+    try:
+        for tool in TOOLS:
+            packages.want(tool)
+    except BuildError as error:
+        console.print(f"[yellow]warning:[/yellow] the cost of the files was not measured: {error}")
+        return
+    console.print(table(measure(files)))

@@ -1,7 +1,8 @@
-"""Boots a root with its own init as PID 1 in a container, inside the simulator's namespace, and waits until it is off; argument: the root.
+"""Boots a root with its own init system as PID 1 of a container, and waits until it powers off.
 
-Only to be started through `scripts/simulate --netns`: the container shares the network of who starts it. It runs in cgroups of its own, because a
-systemd that believes to own the root of the hierarchy would move the host's processes.
+Argument: the root. Start it through `scripts/simulate --netns` only, because the container shares
+its caller's network. It runs in new cgroups: a systemd that believes that it owns the root of the
+hierarchy would move the host's processes.
 """
 
 import contextlib
@@ -14,28 +15,43 @@ import sys
 from agent.azure import network
 from build import packages
 from build.cache import BuildError
+from build.unshare import CLONE_NEWNS, unshare
 from scripts.simulator import platform
-from scripts.simulator.namespace import CLONE_NEWNS, unshare
 
 LIMIT = 90  # seconds
 _HIERARCHIES = ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/systemd", "/sys/fs/cgroup")
-_OPTIONS = ("--quiet", "--register=no", "--keep-unit", "--private-users=no", "--kill-signal=SIGKILL", "--console=read-only", "--boot")
+_OPTIONS = (
+    "--quiet",
+    "--register=no",
+    "--keep-unit",
+    "--private-users=no",
+    "--kill-signal=SIGKILL",
+    "--console=read-only",
+    "--boot",
+)
 
 
 def need() -> None:
-    """Install systemd-nspawn if it is missing. Raises BuildError if that is not possible, or this machine's cgroups cannot be used."""
+    """Install systemd-nspawn if it is missing.
+
+    Raises BuildError if that is not possible, or if this machine's cgroups cannot be used.
+    """
     if not shutil.which("systemd-nspawn"):
         packages.install({"apt-get": "systemd-container", "dnf": "systemd-container"})
     if os.geteuid() != 0 or not _writable():
-        raise BuildError("booting an init system takes root and cgroups that can be written")
+        raise BuildError("booting an init system needs root and writable cgroups")
 
 
 def main() -> int:
-    """Boot; returns nspawn's exit code."""
+    """Boot; return nspawn's exit status."""
     _, addresses, routes = network.survey()
     is_simulated = platform.WIRESERVER in {network.text(address.packed) for address in addresses}
     if not is_simulated or any(not route.destination for route in routes):
-        print("error: this is not the simulator's namespace: start it through scripts/simulate --netns", file=sys.stderr)
+        print(
+            "error: this is not the simulator's namespace: "
+            "start it through scripts/simulate --netns",
+            file=sys.stderr,
+        )
         return 2
     own = [pathlib.Path(base, f"azready-{os.getpid()}") for base in _writable()]
     for group in own:
@@ -46,9 +62,13 @@ def main() -> int:
     pathlib.Path("/run/systemd/nspawn").mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd/nspawn"], check=True)
     try:
-        return subprocess.run(["systemd-nspawn", *_OPTIONS, f"--directory={sys.argv[1]}"], timeout=LIMIT, stdin=subprocess.DEVNULL).returncode
+        return subprocess.run(
+            ["systemd-nspawn", *_OPTIONS, f"--directory={sys.argv[1]}"],
+            timeout=LIMIT,
+            stdin=subprocess.DEVNULL,
+        ).returncode
     except subprocess.TimeoutExpired:
-        print(f"error: the container did not end within {LIMIT} s", file=sys.stderr)
+        print(f"error: the container did not power off within {LIMIT} s", file=sys.stderr)
         return 1
     finally:
         for group in own:
