@@ -1,10 +1,24 @@
-"""`scripts/test`: builds the static files, checks format, lint, types and the workflow, and runs all tests; words behind it go to pytest."""
+"""`scripts/test`: builds what the tests need, checks the source, runs the tests.
 
+- `scripts/test` builds every file, runs all checks and all tests, and measures coverage: the unit
+  and property tests, which run the agent in pytest's own process, must execute every branch of what
+  pyproject.toml names under [tool.coverage].
+- `scripts/test --lint` runs the checks alone.
+- `scripts/test WORD...` passes the words to pytest. Nothing is built that the test files among them
+  do not need, and nothing is checked or measured.
+
+A test file needs what it imports from tests.conftest, see NEEDS. mypy demands a type for every
+argument, so a test cannot use a fixture that runs a file without importing its type.
+"""
+
+import ast
 import os
 import pathlib
 import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterable, Sequence
 
 from build import __main__ as build
 from build import machine as emulation
@@ -12,12 +26,21 @@ from build import packages, toolchain
 from build.cache import BuildError, console
 
 CHECKS = (
-    ["ruff", "format", "--check", "--quiet", "."],
-    ["ruff", "check", "--quiet", "."],
-    ["mypy"],
-    ["zizmor", "--offline", "--quiet", "--persona=pedantic", "--strict-collection", ".github/workflows"],
+    ("ruff", "format", "--check", "--quiet", "."),
+    ("ruff", "check", "--quiet", "."),
+    ("mypy",),
+    (
+        "zizmor",
+        "--offline",
+        "--quiet",
+        "--persona=pedantic",
+        "--strict-collection",
+        ".github/workflows",
+    ),
 )
-
+MEASURED = ("tests/unit", "tests/property")
+# name in tests.conftest -> what a test that imports it runs: this machine's file, or all files
+NEEDS = {"FROZEN": "native", "Run": "native", "words": "native", "BUILT": "all", "Built": "all"}
 
 # program -> package
 _TOOLS = {
@@ -44,35 +67,106 @@ _TOOLS = {
 
 
 def main() -> int:
-    """Run everything; returns the exit code of the first thing that fails, or pytest's."""
+    """Do what the words ask for; return the exit status of the first failure."""
+    words = sys.argv[1:]
+    if words == ["--lint"]:
+        return _check()
     try:
-        for machine in _machines():
-            for freezer in build.FREEZERS if toolchain.machines()[machine].get("azure") else [toolchain.DEFAULT_FREEZER]:
-                build.build(machine, freezer)
+        _build(needed(words))
     except BuildError as error:
         return build.refuse(error)
-    for check in CHECKS:
-        console.print(f"$ {' '.join(check)}", markup=False)
-        if code := subprocess.run([pathlib.Path(sys.prefix, "bin", check[0]), *check[1:]], cwd=toolchain.TOP).returncode:
-            return code
+    if words:
+        return _run("pytest", words)
+    if status := _check():
+        return status
     _want_tools()
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", *(sys.argv[1:] or ["tests"])], cwd=toolchain.TOP, env={**os.environ, "PYTHONPATH": str(toolchain.TOP)}
-    ).returncode
+    measured = _measure()
+    others = _run("pytest", ["tests", *(f"--ignore={folder}" for folder in MEASURED)])
+    return measured or others
+
+
+def needed(words: Sequence[str], top: pathlib.Path = toolchain.TOP) -> str:
+    """Return what the test files among pytest's `words` need: "all" files, "native", or "".
+
+    Words that do not name a file or folder below `top` are pytest's options and their values. If no
+    word names one, pytest runs all tests.
+    """
+    files = [path for word in words for path in _test_files(top / word.partition("::")[0])]
+    if not files:
+        return "all"
+    needs = {need for file in files for need in _needs(file)}
+    return max(needs, key=("native", "all").index, default="")
+
+
+def _test_files(path: pathlib.Path) -> Iterable[pathlib.Path]:
+    return sorted(path.rglob("test_*.py")) if path.is_dir() else [path] if path.is_file() else []
+
+
+def _needs(file: pathlib.Path) -> set[str]:
+    return {
+        NEEDS[name.name]
+        for node in ast.walk(ast.parse(file.read_bytes()))
+        if isinstance(node, ast.ImportFrom) and node.module == "tests.conftest"
+        for name in node.names
+        if name.name in NEEDS
+    }
+
+
+def _build(need: str) -> None:
+    """Build all files, this machine's file, or none. Raises BuildError."""
+    if need == "native":
+        build.build(toolchain.native())
+    elif need == "all":
+        for machine in _machines():
+            azure = toolchain.machines()[machine].get("azure")
+            for freezer in build.FREEZERS if azure else [toolchain.DEFAULT_FREEZER]:
+                build.build(machine, freezer)
 
 
 def _machines() -> list[str]:
-    """The machines whose files can be run here: this one, and with qemu the others. Without it, their tests are skipped."""
+    """Return the machines whose files can run here: this one and, with qemu, the others."""
+    native = toolchain.native()
     try:
-        return [machine for machine in toolchain.machines() if emulation.emulator(machine) or machine == toolchain.native()]
+        return [name for name in toolchain.machines() if name == native or emulation.emulator(name)]
     except BuildError as error:
-        console.print(f"[yellow]warning:[/yellow] files of other machines are neither built nor tested: {error}")
-        return [toolchain.native()]
+        console.print(
+            "[yellow]warning:[/yellow] files of other machines are not built, "
+            f"and their tests are skipped: {error}"
+        )
+        return [native]
+
+
+def _check() -> int:
+    for check in CHECKS:
+        console.print(f"$ {' '.join(check)}", markup=False)
+        command = [pathlib.Path(sys.prefix, "bin", check[0]), *check[1:]]
+        if status := subprocess.run(command, cwd=toolchain.TOP).returncode:
+            return status
+    return 0
+
+
+def _measure() -> int:
+    """Run the tests of MEASURED under coverage, and print the table.
+
+    coverage does not follow the agent into other processes: only what runs in pytest's counts.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        data = f"--data-file={scratch}/coverage"
+        failed = _run("coverage", ["run", data, "-m", "pytest", *MEASURED])
+        return failed or _run("coverage", ["report", data])
+
+
+def _run(module: str, words: Sequence[str]) -> int:
+    environment = {**os.environ, "PYTHONPATH": str(toolchain.TOP)}
+    command = [sys.executable, "-m", module, *words]
+    return subprocess.run(command, cwd=toolchain.TOP, env=environment).returncode
 
 
 def _want_tools() -> None:
-    """Some tests watch system calls, count instructions, make images of optical media or look into packages; where the tools for that cannot be had, they
-    say so and are skipped."""
+    """Install what some tests need; where that is impossible, these tests are skipped.
+
+    They watch system calls, count instructions, make images of optical media or look into packages.
+    """
     if all(shutil.which(program) for program in _TOOLS):
         return
     wanted = " ".join(dict.fromkeys(_TOOLS.values()))
