@@ -1,1 +1,4 @@
-"""A simulated Azure: wireserver and Instance Metadata Service in one program, with faults by scenario. Standard library only, usable alone."""
+"""A simulated Azure: wireserver and Instance Metadata Service, with faults by scenario.
+
+Standard library only.
+"""

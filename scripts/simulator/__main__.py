@@ -1,4 +1,7 @@
-"""`scripts/simulate`: runs the simulated platform until it is interrupted, a report came, or a command that was started with it has ended."""
+"""`scripts/simulate`: runs the simulated platform.
+
+It runs until it is interrupted, until a report arrives, or until a command that it started exits.
+"""
 
 import argparse
 import dataclasses
@@ -19,35 +22,79 @@ EXIT_PROBLEMS = 4
 
 _EPILOG = """\
 examples:
-  scripts/simulate                                       listen on two loopback ports and show what comes
-  scripts/simulate --netns -- ./azready report ready     run a program where Azure's own addresses answer
-  scripts/simulate --netns -- bash                       look around in there
+  scripts/simulate
+      listen on two loopback ports and print a transcript
+  scripts/simulate --netns -- ./azready report ready
+      run a program where Azure's own addresses answer
+  scripts/simulate --netns -- bash
+      open a shell in there
   scripts/simulate --scenario stale -- ./azready report ready --wireserver {wireserver}
-  scripts/simulate --until Ready --timeout 300           end with 0 once Ready came, with 3 if it did not
+      run a program against a fault
+  scripts/simulate --until Ready --timeout 300
+      exit with status 0 once Ready arrives, or with 3 if it does not
 
-exit codes: that of COMMAND; without one 0, 3 if what --until waits for did not come in time; 4 if --strict and a request was wrong; 2 for a wrong command line
+exit status: that of COMMAND; without a command, 0, or 3 if the report of --until did not arrive
+in time; 4 if --strict is given and Azure would have refused a request; 2 for a usage error
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the simulator; returns the exit code."""
+    """Run the simulator; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="scripts/simulate",
         description="A simulated Azure: wireserver and Instance Metadata Service.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--scenario", default="healthy", metavar="NAME|FILE", help="what the platform answers (default: %(default)s)")
-    parser.add_argument("--list", action="store_true", help="list the scenarios that are here and end")
-    parser.add_argument("--netns", action="store_true", help="listen on Azure's own addresses in a network namespace made for it")
-    parser.add_argument("--wireserver-port", type=int, default=0, metavar="N", help="loopback port of the wireserver (default: any free one)")
-    parser.add_argument("--imds-port", type=int, default=0, metavar="N", help="loopback port of IMDS (default: any free one)")
-    parser.add_argument("--media", metavar="FILE", help="write the provisioning CD of the scenario's machine into FILE (for a drive, or media.devices)")
-    parser.add_argument("--json", action="store_true", help="one JSON object per line instead of text")
-    parser.add_argument("--until", choices=["Ready", "Provisioning", "ProvisioningFailed"], help="end once this report was accepted")
-    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="end after this time")
-    parser.add_argument("--strict", action="store_true", help="end with 4 if any request was not as Azure wants it")
-    parser.add_argument("command", nargs="*", metavar="COMMAND", help="a program to run; {wireserver} and {imds} in its words become the addresses")
+    parser.add_argument(
+        "--scenario",
+        default="healthy",
+        metavar="NAME|FILE",
+        help="what the platform answers (default: %(default)s)",
+    )
+    parser.add_argument("--list", action="store_true", help="list the included scenarios and exit")
+    parser.add_argument(
+        "--netns",
+        action="store_true",
+        help="listen on Azure's own addresses, in a new network namespace",
+    )
+    parser.add_argument(
+        "--wireserver-port",
+        type=int,
+        default=0,
+        metavar="N",
+        help="loopback port of the wireserver (default: any free one)",
+    )
+    parser.add_argument(
+        "--imds-port",
+        type=int,
+        default=0,
+        metavar="N",
+        help="loopback port of IMDS (default: any free one)",
+    )
+    parser.add_argument(
+        "--media",
+        metavar="FILE",
+        help="write the machine's provisioning CD to FILE (for a drive, or media.devices)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object per line")
+    parser.add_argument(
+        "--until",
+        choices=["Ready", "Provisioning", "ProvisioningFailed"],
+        help="exit once this report has been accepted",
+    )
+    parser.add_argument("--timeout", type=float, metavar="SECONDS", help="exit after this time")
+    parser.add_argument(
+        "--strict",
+        action="store_true",
+        help="exit with status 4 if Azure would have refused a request",
+    )
+    parser.add_argument(
+        "command",
+        nargs="*",
+        metavar="COMMAND",
+        help="program to run; {wireserver} and {imds} in its words become the addresses",
+    )
     options = parser.parse_args(arguments)
     if options.list:
         for name in scenario.names():
@@ -55,8 +102,12 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         return _run(options)
-    except (scenario.ScenarioError, OSError, OverflowError) as error:  # OverflowError: a port beyond 65535
-        print(f"error: {error.strerror if isinstance(error, OSError) and error.strerror else error}", file=sys.stderr)
+    # OverflowError: a port above 65535.
+    except (scenario.ScenarioError, OSError, OverflowError) as error:
+        print(
+            f"error: {error.strerror if isinstance(error, OSError) and error.strerror else error}",
+            file=sys.stderr,
+        )
         return EXIT_USAGE
     except KeyboardInterrupt:
         return 0
@@ -67,7 +118,9 @@ def _run(options: argparse.Namespace) -> int:
     transcript = Transcript(as_json=options.json)
     arrived = threading.Event()
     if options.media:
-        pathlib.Path(options.media).write_bytes(media.image(dataclasses.replace(chosen.vm, media="cd")))
+        pathlib.Path(options.media).write_bytes(
+            media.image(dataclasses.replace(chosen.vm, media="cd"))
+        )
 
     def on_exchange(exchange: Exchange) -> None:
         transcript.exchange(exchange)
@@ -82,12 +135,22 @@ def _run(options: argparse.Namespace) -> int:
     with Simulator(chosen, wireserver=wireserver, imds=imds, on_exchange=on_exchange) as simulator:
         urls = {"wireserver": simulator.url("wireserver"), "imds": simulator.url("imds")}
         transcript.note(f"simulated Azure, scenario {chosen.name}: {chosen.description}", **urls)
-        command = options.command or ([os.environ.get("SHELL", "/bin/sh")] if options.netns and sys.stdin.isatty() and not options.until else [])
+        command = options.command or (
+            [os.environ.get("SHELL", "/bin/sh")]
+            if options.netns and sys.stdin.isatty() and not options.until
+            else []
+        )
         if command:
-            code = _command([word.replace("{wireserver}", urls["wireserver"]).replace("{imds}", urls["imds"]) for word in command], options.timeout)
+            code = _command(
+                [
+                    word.replace("{wireserver}", urls["wireserver"]).replace("{imds}", urls["imds"])
+                    for word in command
+                ],
+                options.timeout,
+            )
         else:
             if inside:
-                transcript.note("a program gets in with", command=" ".join(inside))
+                transcript.note("to enter the namespace", command=" ".join(inside))
             code = _wait(options, arrived)
         if options.strict and simulator.problems:
             return EXIT_PROBLEMS
@@ -98,12 +161,12 @@ def _command(words: list[str], timeout: float | None) -> int:
     try:
         code = subprocess.run(words, timeout=timeout).returncode
     except subprocess.TimeoutExpired:
-        print(f"error: {words[0]} did not end within {timeout:g} s", file=sys.stderr)
+        print(f"error: {words[0]} did not exit within {timeout:g} s", file=sys.stderr)
         return EXIT_NO_REPORT
     except OSError as error:
         print(f"error: cannot run {words[0]}: {(error.strerror or '').lower()}", file=sys.stderr)
         return EXIT_USAGE
-    time.sleep(0.05)  # let the last lines of the transcript come
+    time.sleep(0.05)  # let the transcript print its last lines
     return code if code >= 0 else 128 - code
 
 
@@ -113,7 +176,7 @@ def _wait(options: argparse.Namespace, arrived: threading.Event) -> int:
         return 0
     if arrived.wait(options.timeout):
         return 0
-    print(f"error: no {options.until} report came within {options.timeout:g} s", file=sys.stderr)
+    print(f"error: no {options.until} report within {options.timeout:g} s", file=sys.stderr)
     return EXIT_NO_REPORT
 
 

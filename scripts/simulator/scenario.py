@@ -1,7 +1,8 @@
-"""Scenarios: what the simulated platform answers, read from TOML.
+"""Reads scenarios, which say what the simulated platform answers, from TOML.
 
-A scenario lists answers per endpoint (`[[goalstate]]`, `[[health]]`, `[[imds]]`, `[[versions]]`), taken one by one; each may stand for several
-requests (`times`), and behind the last one the endpoint answers as a healthy platform does. `[vm]` changes what the healthy platform says about the
+A scenario lists answers per endpoint: `[[goalstate]]`, `[[health]]`, `[[imds]]`, `[[versions]]`.
+They are used in order, each for one request or for several (`times`). After the last one, the
+endpoint answers as a healthy platform does. `[vm]` changes what the healthy platform says about the
 machine. `scenarios/README.md` lists every key.
 """
 
@@ -13,7 +14,7 @@ from typing import Any
 FOLDER = pathlib.Path(__file__).with_name("scenarios")
 ENDPOINTS = ("goalstate", "health", "imds", "versions")
 FOREVER = 1 << 30
-# The public half of a key that was made for this and thrown away.
+# The public half of a key that was made for this purpose and thrown away.
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICQP7u66/ERJgBYWOwiKcB2ZCaZlJlR/IPqvZXbWigkN azureuser"
 
 
@@ -23,7 +24,11 @@ class ScenarioError(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """One scripted answer. Times are seconds, sizes bytes; an empty `body` and `document` mean what the healthy platform would say."""
+    """A scripted answer.
+
+    Times are seconds, sizes bytes. Without `body` and `document`, the body is the healthy
+    platform's.
+    """
 
     times: int = 1
     delay: float = 0.0
@@ -52,21 +57,22 @@ class VM:
     vm_id: str = "6e1b6b2c-1f0a-4d55-9c4b-0a1b2c3d4e5f"
     admin_username: str = "azureuser"
     public_keys: tuple[str, ...] = (KEY,)
-    key_path: str = ""  # "" is where Azure puts them, in the user's home
+    key_path: str = ""  # "": where Azure puts them, in the user's home
     disable_password: str = "true"  # IMDS writes it as text
     password: str = ""  # on the provisioning CD only
     custom_data: str = ""  # on the CD, as base64 of this text
     user_data: str = ""
-    media: str = ""  # what is in the drive: "" nothing, "cd" a provisioning CD, "junk", or "blank"
+    media: str = ""  # in the drive: "" nothing, "cd" a provisioning CD, "junk", "blank"
     incarnation: str = "1"
     container_id: str = "7b324f53-983a-43bc-b919-1775d6077608"
     instance_id: str = "fbb84507-46cd-4f4e-bd78-a2edaa9d059b._web-1"
-    moves_after: int = 0  # goal states after which container and incarnation change, as behind a service healing; 0 is never
+    # Goal states after which container and incarnation change, as after service healing; 0: never.
+    moves_after: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class Expectation:
-    """How `azready` should end under this scenario; the project's own tests read it."""
+    """How `azready` must end under this scenario; the tests read it."""
 
     command: tuple[str, ...] = ("report", "ready")
     deadline: float = 20.0
@@ -79,7 +85,7 @@ class Expectation:
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    """A whole scenario: `answers` maps an endpoint to its scripted answers, in order."""
+    """A scenario: `answers` maps an endpoint to its scripted answers, in order."""
 
     name: str
     description: str
@@ -89,39 +95,56 @@ class Scenario:
 
 
 def names() -> list[str]:
-    """The scenarios that come with the simulator."""
+    """Return the names of the included scenarios."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
 def load(name_or_path: str) -> Scenario:
-    """A scenario by its name or from a file. Raises ScenarioError."""
+    """Return a scenario by its name or from a file.
+
+    Raises ScenarioError.
+    """
     path = FOLDER / f"{name_or_path}.toml"
     if not path.is_file():
         path = pathlib.Path(name_or_path)
     try:
         return parse(path.stem, path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ScenarioError(f"there is no scenario {name_or_path!r}, neither by name (--list shows them) nor as a file") from None
+        raise ScenarioError(
+            f"unknown scenario {name_or_path!r}: not a name (see --list) and not a file"
+        ) from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ScenarioError(f"{path}: {error}") from None
 
 
 def parse(name: str, text: str) -> Scenario:
-    """A scenario from its text. Raises ScenarioError for unknown keys and wrong types, TOMLDecodeError for what is not TOML."""
+    """Return a scenario from its text.
+
+    Raises ScenarioError for unknown keys and wrong types, TOMLDecodeError for text that is not
+    TOML.
+    """
     data = tomllib.loads(text)
     description = data.pop("description", "")
     vm = _build(VM, data.pop("vm", {}), f"{name}: [vm]")
     if vm.moves_after and not vm.incarnation.isdigit():
-        raise ScenarioError(f"{name}: [vm]: moves_after counts the incarnation up, but that is {vm.incarnation!r}")
+        raise ScenarioError(
+            f"{name}: [vm]: moves_after increments the incarnation, which is {vm.incarnation!r}"
+        )
     expect = _build(Expectation, data.pop("expect", {}), f"{name}: [expect]")
     answers = {}
     for endpoint in ENDPOINTS:
         entries = data.pop(endpoint, [])
         if not isinstance(entries, list):
-            raise ScenarioError(f"{name}: {endpoint} is a list of tables: write [[{endpoint}]]")
-        answers[endpoint] = tuple(_answer(entry, f"{name}: [[{endpoint}]] number {number}") for number, entry in enumerate(entries, 1))
+            raise ScenarioError(f"{name}: {endpoint} must be a list of tables: [[{endpoint}]]")
+        answers[endpoint] = tuple(
+            _answer(entry, f"{name}: [[{endpoint}]] number {number}")
+            for number, entry in enumerate(entries, 1)
+        )
     if data:
-        raise ScenarioError(f"{name}: unknown key {next(iter(data))!r}; known are description, vm, expect, {', '.join(ENDPOINTS)}")
+        raise ScenarioError(
+            f"{name}: unknown key {next(iter(data))!r}; "
+            f"known are description, vm, expect, {', '.join(ENDPOINTS)}"
+        )
     return Scenario(name, description, answers, vm, expect)
 
 
@@ -130,18 +153,22 @@ def _answer(entry: dict[str, Any], where: str) -> Answer:
         entry = {**entry, "times": FOREVER}
     answer: Answer = _build(Answer, entry, where)
     if answer.connection not in ("", "reset", "close", "hang"):
-        raise ScenarioError(f"{where}: connection is {answer.connection!r}; known are reset, close, hang")
+        raise ScenarioError(
+            f"{where}: connection is {answer.connection!r}; known are reset, close, hang"
+        )
     return answer
 
 
 def _build(kind: type, entries: dict[str, Any], where: str) -> Any:
-    """An instance of a dataclass whose defaults say what type each key has."""
+    """Return an instance of a dataclass whose defaults tell the type of each key."""
     defaults = dataclasses.asdict(kind())
     values: dict[str, Any] = {}
     for name, given in entries.items():
         if name not in defaults:
             raise ScenarioError(f"{where}: unknown key {name!r}; known are {', '.join(defaults)}")
-        value = tuple(given) if isinstance(given, list) else float(given) if type(given) is int and type(defaults[name]) is float else given
+        value = tuple(given) if isinstance(given, list) else given
+        if type(value) is int and type(defaults[name]) is float:
+            value = float(value)
         if type(value) is not (str if defaults[name] is None else type(defaults[name])):
             raise ScenarioError(f"{where}: {name} is {value!r}, which has the wrong type")
         values[name] = value

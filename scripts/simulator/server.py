@@ -1,6 +1,6 @@
-"""The sockets: one listener per service, one thread per connection, faults as the scenario says.
+"""Serves the platform: one listener per service, one thread per connection, scripted faults.
 
-Written on plain sockets, because half of the job is to answer in ways that a decent HTTP server never would.
+Uses plain sockets, because half of the job is to answer as no decent HTTP server would.
 """
 
 import contextlib
@@ -22,8 +22,10 @@ _MAX_REQUEST = 1 << 20  # bytes
 
 @dataclasses.dataclass(frozen=True)
 class Exchange:
-    """One request and what became of it. `at` is seconds since the simulator started, `received` the monotonic clock when the request was complete,
-    `sent` what went back in a few words.
+    """A request and what became of it.
+
+    `at` is seconds since the simulator started, `received` the monotonic clock when the request was
+    complete, `sent` the answer in a few words.
     """
 
     at: float
@@ -38,7 +40,11 @@ class Exchange:
 
 
 class Simulator:
-    """A running platform; use it as a context manager. `exchanges` grows while it runs; `on_exchange` is called with each, from the connection's thread."""
+    """A running platform; a context manager.
+
+    `exchanges` grows while it runs. `on_exchange` is called with each exchange, in the thread of
+    its connection.
+    """
 
     def __init__(
         self,
@@ -56,25 +62,29 @@ class Simulator:
         self._stopped = threading.Event()
         self._answering = 0
         self._answered = threading.Condition()
-        self._scripts = {endpoint: _one_by_one(answers) for endpoint, answers in scenario.answers.items()}
+        self._scripts = {
+            endpoint: _one_by_one(answers) for endpoint, answers in scenario.answers.items()
+        }
         self._listeners = {"wireserver": _listen(wireserver), "imds": _listen(imds)}
         self._connections: set[socket.socket] = set()
         self._goal_states = 0
         self._vm = scenario.vm
 
     def url(self, service: str) -> str:
-        """The address of "wireserver" or "imds" as a URL."""
+        """Return the URL of "wireserver" or "imds"."""
         address, port = self._listeners[service].getsockname()[:2]
         return f"http://{address}" + (f":{port}" if port != 80 else "")
 
     @property
     def reports(self) -> list[str]:
-        """The health states that were accepted, in order: "Ready", "Provisioning", "ProvisioningFailed"."""
+        """Return the accepted health states in order: "Ready", "Provisioning",
+        "ProvisioningFailed".
+        """
         return [exchange.report for exchange in self.exchanges if exchange.report]
 
     @property
     def problems(self) -> list[str]:
-        """All that was wrong with any request."""
+        """Return everything that was wrong with any request."""
         return [problem for exchange in self.exchanges for problem in exchange.problems]
 
     def __enter__(self) -> "Simulator":
@@ -84,7 +94,7 @@ class Simulator:
 
     def __exit__(self, *_: object) -> None:
         self._stopped.set()
-        # Whoever waits for a report may stop at once when it came; the answer to it goes out first.
+        # A caller may stop as soon as a report arrives; let the answer to it go out first.
         with self._answered:
             self._answered.wait_for(lambda: self._answering == 0, timeout=1)
         with self._lock:
@@ -106,7 +116,7 @@ class Simulator:
 
     def _serve(self, service: str, connection: socket.socket) -> None:
         with connection, contextlib.suppress(OSError):
-            # Without it every small answer waits 40 ms for the peer's delayed acknowledgement.
+            # Otherwise every small answer waits 40 ms for the peer's delayed acknowledgement.
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             with connection.makefile("rb") as stream:
                 while (request := _read(stream, connection)) is not None:
@@ -129,7 +139,7 @@ class Simulator:
                 self._answered.notify_all()
 
     def _answer(self, service: str, request: platform.Request, connection: socket.socket) -> bool:
-        """Answer one request; True if the connection stays open."""
+        """Answer a request; return True if the connection stays open."""
         received = time.monotonic()
         with self._lock:
             endpoint = platform.endpoint(service, request)
@@ -145,7 +155,15 @@ class Simulator:
         status = (scripted.status or reply.status) if arrives else 0
         accepted = reply.report if 200 <= status < 300 and not reply.problems else ""
         exchange = Exchange(
-            received - self._started, received, service, request, note or reply.note, status, tuple(reply.problems), accepted, reply.description
+            received - self._started,
+            received,
+            service,
+            request,
+            note or reply.note,
+            status,
+            tuple(reply.problems),
+            accepted,
+            reply.description,
         )
         self._record(exchange)
         keep = "close" not in request.headers.get("connection", "").lower() and not scripted.close
@@ -158,7 +176,7 @@ class Simulator:
                 self._on_exchange(exchange)
 
     def _send(self, scripted: Answer, data: bytes, connection: socket.socket) -> bool:
-        """Send an answer the way the scenario says; True if it was sent whole and undisturbed."""
+        """Send an answer as the scenario says; return True if it was sent completely."""
         if self._stopped.wait(scripted.delay):
             return False
         if scripted.connection == "reset":
@@ -184,12 +202,16 @@ class Simulator:
 
 
 def _one_by_one(answers: tuple[Answer, ...]) -> Iterator[Answer]:
-    return itertools.chain.from_iterable(itertools.repeat(answer, answer.times) for answer in answers)
+    return itertools.chain.from_iterable(
+        itertools.repeat(answer, answer.times) for answer in answers
+    )
 
 
 def _moved(vm: VM) -> VM:
-    """The VM behind a service healing: another container, the next incarnation."""
-    return dataclasses.replace(vm, container_id=vm.container_id[::-1], incarnation=str(int(vm.incarnation) + 1))
+    """Return the VM after service healing: another container, the next incarnation."""
+    return dataclasses.replace(
+        vm, container_id=vm.container_id[::-1], incarnation=str(int(vm.incarnation) + 1)
+    )
 
 
 def _listen(address: tuple[str, int]) -> socket.socket:
@@ -201,7 +223,10 @@ def _listen(address: tuple[str, int]) -> socket.socket:
 
 
 def _read(stream: io.BufferedReader, connection: socket.socket) -> platform.Request | None:
-    """The next request of a connection, None at its end. What cannot be read as HTTP is handed on with what was understood of it."""
+    """Read the next request of a connection; return None at its end.
+
+    What is not HTTP is passed on with the parts that were understood.
+    """
     first = stream.readline(_MAX_REQUEST)
     if not first:
         return None
@@ -218,7 +243,7 @@ def _read(stream: io.BufferedReader, connection: socket.socket) -> platform.Requ
 
 
 def _response(scripted: Answer, reply: platform.Reply, vm: VM) -> tuple[bytes, str]:
-    """The bytes of an answer and, if the scenario had a hand in it, a note that says how."""
+    """Return the bytes of an answer and, if the scenario changed it, a note that says how."""
     if scripted == Answer():
         return _bytes(reply.status, "", {"Content-Type": reply.content_type}, reply.body, 0, ""), ""
     if scripted.raw:
@@ -235,7 +260,14 @@ def _response(scripted: Answer, reply: platform.Reply, vm: VM) -> tuple[bytes, s
     headers = {"Content-Type": reply.content_type, **scripted.headers}
     if scripted.header_size:
         headers["X-Long"] = "x" * scripted.header_size
-    data = _bytes(scripted.status or reply.status, scripted.reason, headers, body, scripted.chunked, scripted.length)
+    data = _bytes(
+        scripted.status or reply.status,
+        scripted.reason,
+        headers,
+        body,
+        scripted.chunked,
+        scripted.length,
+    )
     changed = [
         f"{field.name} {getattr(scripted, field.name)!r}"
         for field in dataclasses.fields(scripted)
@@ -244,13 +276,24 @@ def _response(scripted: Answer, reply: platform.Reply, vm: VM) -> tuple[bytes, s
     return data, "scenario: " + ", ".join(text[:60] for text in changed)
 
 
-def _bytes(status: int, reason: str, headers: dict[str, str], body: bytes, chunked: int, length: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} {reason or http.client.responses.get(status, '')}", "Server: Microsoft-IIS/10.0"]
+def _bytes(
+    status: int, reason: str, headers: dict[str, str], body: bytes, chunked: int, length: str
+) -> bytes:
+    lines = [
+        f"HTTP/1.1 {status} {reason or http.client.responses.get(status, '')}",
+        "Server: Microsoft-IIS/10.0",
+    ]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if chunked:
         pieces = [body[at : at + chunked] for at in range(0, len(body), chunked)]
         lines.append("Transfer-Encoding: chunked")
-        body = b"".join(b"%x;part=%d\r\n%s\r\n" % (len(piece), number, piece) for number, piece in enumerate(pieces)) + b"0\r\nX-Trailer: yes\r\n\r\n"
+        body = (
+            b"".join(
+                b"%x;part=%d\r\n%s\r\n" % (len(piece), number, piece)
+                for number, piece in enumerate(pieces)
+            )
+            + b"0\r\nX-Trailer: yes\r\n\r\n"
+        )
     elif length != "none":
         lines.append(f"Content-Length: {length or len(body)}")
     return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1") + body

@@ -1,4 +1,4 @@
-"""What a person, or a program, sees of a running simulator: one entry per exchange."""
+"""Prints the exchanges of a running simulator, for people or for programs."""
 
 import json
 import sys
@@ -9,18 +9,23 @@ from scripts.simulator.server import Exchange
 
 
 class Transcript:
-    """Prints exchanges as they happen; `as_json` writes one JSON object per line instead."""
+    """Prints exchanges as they happen; with `as_json`, one JSON object per line."""
 
     def __init__(self, *, as_json: bool) -> None:
         self._json = as_json
         self._color = sys.stdout.isatty() and not as_json
 
     def note(self, text: str, **values: object) -> None:
-        """A line that is not an exchange, such as where the simulator listens."""
-        print(json.dumps({"event": text, **values}) if self._json else text + "".join(f"\n  {name:<12}{value}" for name, value in values.items()), flush=True)
+        """Print a line that is not an exchange, such as the addresses of the simulator."""
+        print(
+            json.dumps({"event": text, **values})
+            if self._json
+            else text + "".join(f"\n  {name:<12}{value}" for name, value in values.items()),
+            flush=True,
+        )
 
     def exchange(self, exchange: Exchange) -> None:
-        """One request and its answer."""
+        """Print a request and its answer."""
         print(self._as_json(exchange) if self._json else self._for_people(exchange), flush=True)
 
     def _as_json(self, exchange: Exchange) -> str:
@@ -44,8 +49,10 @@ class Transcript:
 
     def _for_people(self, exchange: Exchange) -> str:
         status = str(exchange.status or "---")
-        line = f"{exchange.at:9.3f} s  {exchange.service:<10}  {exchange.request.method:<4} {exchange.request.target}\n"
-        line += f"{'':13}-> {self._paint(status, '32' if exchange.status and exchange.status < 300 else '33')} {exchange.sent}"
+        color = "32" if exchange.status and exchange.status < 300 else "33"
+        request = exchange.request
+        line = f"{exchange.at:9.3f} s  {exchange.service:<10}  {request.method:<4} {request.target}"
+        line += f"\n{'':13}-> {self._paint(status, color)} {exchange.sent}"
         for problem in exchange.problems:
             line += f"\n{'':13}{self._paint('!! ' + problem, '31')}"
         if exchange.report:
@@ -59,7 +66,7 @@ class Transcript:
 
 
 def _pretty(body: bytes) -> str:
-    """A document with one element per line; what is not XML is shown as it came, printable."""
+    """Return a document with one element per line, or, if it is not XML, its printable form."""
     try:
         root = ElementTree.fromstring(body)
     except ElementTree.ParseError:

@@ -1,1 +1,1 @@
-"""The jobs behind the scripts that need the tools of build/toolchain.toml."""
+"""What the commands in scripts/ run with the tools of build/toolchain.toml."""

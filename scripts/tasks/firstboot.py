@@ -1,7 +1,7 @@
-"""Runs inside the simulator's namespace for `scripts/quickstart`: the first boot of a root, and then, if a key was planted, a login to it by ssh.
+"""Boots a root for the first time and logs in to it by ssh, for `scripts/quickstart`.
 
-Arguments: the root, a folder for what is found out, and the private key ("" for a root without sshd). The addresses are Azure's own, which are the
-simulator's in here.
+Runs in the simulator's namespace, where Azure's addresses are the simulator's. Arguments: the root,
+a folder for the results, and a private key ("" for a root without sshd).
 """
 
 import os
@@ -16,11 +16,19 @@ _LOGIN = 'echo "$(id -un) is in, on $(hostname), at home in $(pwd)"'
 
 
 def main() -> int:
-    """Boot and log in; returns the exit code of azready, or 1 if nobody was let in."""
+    """Boot and log in.
+
+    Returns azready's exit status, or 1 if the login fails.
+    """
     root, folder, key = sys.argv[1:]
     # An ordinary user's PATH lacks chroot.
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
-    boot = subprocess.run(["chroot", root, "/azready", "provision", "--force", "--verbose"], env=environment, stderr=subprocess.PIPE, text=True)
+    boot = subprocess.run(
+        ["chroot", root, "/azready", "provision", "--force", "--verbose"],
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     pathlib.Path(folder, "said").write_text(boot.stderr)
     pathlib.Path(folder, "name").write_text(os.uname().nodename)
     if boot.returncode or not key:

@@ -1,6 +1,7 @@
-"""`scripts/fuzz --minutes N`: the property tests with thousands of examples each, round after round, until the time is up.
+"""`scripts/fuzz --minutes N`: repeats the property tests with thousands of examples.
 
-What was found is remembered in the cache, so that the next run starts with it. Ends with 1 at the first failure, with the smallest example that shows it.
+Examples that fail are kept in the cache, and the next run starts with them. Exits with 1 at the
+first failure, after printing the smallest example that shows it.
 """
 
 import argparse
@@ -17,10 +18,21 @@ TOP = pathlib.Path(__file__).parents[2]
 
 
 def main() -> int:
-    """Fuzz; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="scripts/fuzz", description="Run the property tests with thousands of examples, for a time.")
-    parser.add_argument("--minutes", type=float, default=5, metavar="N", help="how long (default: %(default)s)")
-    parser.add_argument("--examples", type=int, default=2000, metavar="N", help="examples of each property in a round (default: %(default)s)")
+    """Fuzz; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/fuzz",
+        description="Run the property tests with thousands of examples.",
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=5, metavar="N", help="how long (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--examples",
+        type=int,
+        default=2000,
+        metavar="N",
+        help="examples per property and round (default: %(default)s)",
+    )
     options = parser.parse_args()
     database = toolchain.cache_folder() / "examples"
     environment = {
@@ -34,14 +46,25 @@ def main() -> int:
     rounds = 0
     while time.monotonic() < end or rounds == 0:
         started = time.monotonic()
-        result = subprocess.run([sys.executable, "-m", "pytest", "-q", "tests/property"], cwd=TOP, env=environment, capture_output=True, text=True)
+        result = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "tests/property"],
+            cwd=TOP,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         rounds += 1
+        now = time.monotonic()
         if result.returncode:
             console.print(result.stdout[-8000:], markup=False)
-            console.print(f"[red]error:[/red] a property failed in round {rounds}; the example is kept in {database}")
+            console.print(
+                f"[red]error:[/red] a property failed in round {rounds}; "
+                f"the example is kept in {database}"
+            )
             return 1
         console.print(
-            f"round {rounds}: {options.examples} examples of each property in {time.monotonic() - started:.0f} s, {max(0.0, end - time.monotonic()):.0f} s left"
+            f"round {rounds}: {options.examples} examples per property "
+            f"in {now - started:.0f} s, {max(0.0, end - now):.0f} s left"
         )
     console.print(f"[green]nothing found[/green] in {rounds} rounds")
     return 0

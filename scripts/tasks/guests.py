@@ -1,7 +1,8 @@
-"""Roots of small Linux systems to boot the agent in: for the tests, and for the first boot that `scripts/quickstart` shows.
+"""Makes roots of small Linux systems to boot the agent in, for the tests and `scripts/quickstart`.
 
-debian: a minimal Debian with the shadow tools, PAM, sudo and sshd. busybox: nothing but a busybox that can make users. Both are made once and kept in the
-cache; `with_sshd` copies sshd alone, with its libraries, out of the first. Making them takes root and, for Debian, apt.
+debian(): a minimal Debian with the shadow tools, PAM, sudo and sshd. busybox(): a busybox that can
+create users. Both are built once and kept in the cache; with_sshd() copies only sshd and its
+libraries out of the first. Building them takes root and, for Debian, apt.
 """
 
 import contextlib
@@ -33,7 +34,8 @@ _INIT_SYSTEMS = {
     "runit": "runit-init",
     "s6": "s6",
     "finit": "finit-sysv",
-    # No init system: both makers of an initramfs, which get along as long as it is not the package dracut itself.
+    # Not an init system: both initramfs builders. They coexist as long as the package dracut itself
+    # is not installed.
     "initramfs": "systemd-sysv,dbus,initramfs-tools,dracut-core,dracut-network,iproute2,kmod,udev",
 }
 _LEFT_OUT = ("/usr/share/man/*", "/usr/share/doc/*", "/usr/share/locale/*", "/usr/share/info/*")
@@ -49,21 +51,32 @@ _OPTIONS = (
     "USE_BB_PWD_GRP",
     "USE_BB_SHADOW",
 )
-_VALUES = {"FEATURE_DEFAULT_PASSWD_ALGO": '"sha512"', "FIRST_SYSTEM_ID": "100", "LAST_ID": "60000", "LAST_SYSTEM_ID": "999"}
+_VALUES = {
+    "FEATURE_DEFAULT_PASSWD_ALGO": '"sha512"',
+    "FIRST_SYSTEM_ID": "100",
+    "LAST_ID": "60000",
+    "LAST_SYSTEM_ID": "999",
+}
 _DEVICES = {"null": 3, "zero": 5, "random": 8, "urandom": 9, "tty": (5, 0)}
-# A machine for which a first boot has everything to do.
-EVERYTHING = VM(media="cd", password="correct horse", disable_password="false", custom_data="#!/bin/sh\necho hello\n", user_data="some: data\n")
+# A machine whose first boot has work for every step.
+EVERYTHING = VM(
+    media="cd",
+    password="correct horse",
+    disable_password="false",
+    custom_data="#!/bin/sh\necho hello\n",
+    user_data="some: data\n",
+)
 _LIBRARIES = ("lib", "usr/lib", "lib64", "usr/lib64")
 
 
 def debian(init: str = "") -> pathlib.Path:
-    """The folder of a minimal Debian of this host's own release, with an init system of _INIT_SYSTEMS if one is wanted; never change it.
+    """Return the folder of a minimal Debian of this host's own release; never change it.
 
-    Raises BuildError where it cannot be made.
+    `init` adds one of _INIT_SYSTEMS. Raises BuildError if it cannot be built.
     """
     release = platform.freedesktop_os_release()
     if release.get("ID") != "debian" or os.geteuid() != 0:
-        raise BuildError("making a Debian root takes root on Debian")
+        raise BuildError("building a Debian root needs root on Debian")
     suite = release["VERSION_CODENAME"]
     wanted = f"{_PACKAGES},{_INIT_SYSTEMS[init]}" if init else _PACKAGES
     exclude = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
@@ -71,16 +84,32 @@ def debian(init: str = "") -> pathlib.Path:
     def make(place: pathlib.Path) -> None:
         if not shutil.which("mmdebstrap"):
             packages.install("mmdebstrap")
-        command = ["mmdebstrap", "--mode=root", "--variant=minbase", f"--include={wanted}", *exclude, suite, str(place / "root")]
+        command = [
+            "mmdebstrap",
+            "--mode=root",
+            "--variant=minbase",
+            f"--include={wanted}",
+            *exclude,
+            suite,
+            str(place / "root"),
+        ]
         run(command, log=place / "log")
         for host_key in (place / "root/etc/ssh").glob("ssh_host_*"):
             host_key.unlink()
 
-    return made(f"guest-{init or 'debian'}", key(suite, wanted, *exclude), make, hint="about 40 seconds") / "root"
+    return (
+        made(
+            f"guest-{init or 'debian'}", key(suite, wanted, *exclude), make, hint="about 40 seconds"
+        )
+        / "root"
+    )
 
 
 def busybox() -> pathlib.Path:
-    """A static busybox with the applets that make users and set passwords. Raises BuildError."""
+    """Build a static busybox with the applets that create users and set passwords.
+
+    Raises BuildError.
+    """
     archive = sources.busybox()
 
     def make(place: pathlib.Path) -> None:
@@ -93,10 +122,18 @@ def busybox() -> pathlib.Path:
         for option in (*_APPLETS, *_OPTIONS):
             text = text.replace(f"# CONFIG_{option} is not set", f"CONFIG_{option}=y")
         config.write_text(text)
-        # The questions that these open are answered with their defaults, then the values that are not switches are set.
+        # Answer the questions that these options raise with their defaults, then set the options
+        # that have a value.
         run(["sh", "-c", 'yes "" | make oldconfig'], cwd=tree, log=log)
         lines = [
-            next((f"CONFIG_{name}={value}" for name, value in _VALUES.items() if line.startswith(f"CONFIG_{name}=")), line)
+            next(
+                (
+                    f"CONFIG_{name}={value}"
+                    for name, value in _VALUES.items()
+                    if line.startswith(f"CONFIG_{name}=")
+                ),
+                line,
+            )
             for line in config.read_text().splitlines()
         ]
         config.write_text("\n".join(lines) + "\n")
@@ -104,13 +141,17 @@ def busybox() -> pathlib.Path:
         shutil.copy(tree / "busybox", place / "busybox")
         shutil.rmtree(tree)
 
-    inputs = key(toolchain.pins()["busybox"]["sha256"], *_APPLETS, *_OPTIONS, *_VALUES, *_VALUES.values())
+    inputs = key(
+        toolchain.pins()["busybox"]["sha256"], *_APPLETS, *_OPTIONS, *_VALUES, *_VALUES.values()
+    )
     return made("guest-busybox", inputs, make, hint="about 20 seconds") / "busybox"
 
 
 def sketch(place: pathlib.Path, vm: VM) -> None:
-    """A root that runs nothing and has a file of every kind that a first boot looks at: accounts, a skeleton, sudo, sshd, a pool for the host, the enabled
-    unit, Azure's mark, and the CD of `vm` in its drive.
+    """Lay out a root that runs nothing but has a file of every kind that a first boot looks at.
+
+    Accounts, a skeleton, sudo, sshd, a pool for the host, the enabled unit, Azure's asset tag, and
+    the CD of `vm` in its drive.
     """
     for name, content in _SKETCH.items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
@@ -146,9 +187,10 @@ _SKETCH = {
 
 
 def copy_of(guest: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
-    """A root of one's own: a copy of `guest`, with the few devices that programs ask for.
+    """Copy the root `guest` to `place`, and add the few devices that programs need.
 
-    Programs and libraries, which nothing changes in place, are hard links where that is possible: copying them takes seconds.
+    Programs and libraries, which nothing changes in place, become hard links where possible:
+    copying them takes seconds.
     """
     for entry in sorted(guest.iterdir()):
         linked = entry.name == "usr" and entry.stat().st_dev == place.stat().st_dev
@@ -157,7 +199,7 @@ def copy_of(guest: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
 
 
 def with_busybox(place: pathlib.Path) -> pathlib.Path:
-    """A root that holds busybox and its names, and nothing else: not even /etc/passwd."""
+    """Make a root with busybox and its names, and nothing else: not even /etc/passwd."""
     (place / "bin").mkdir(parents=True)
     shutil.copy(busybox(), place / "bin/busybox")
     for name in ("sh", *(applet.lower() for applet in _APPLETS if applet != "ASH")):
@@ -166,18 +208,23 @@ def with_busybox(place: pathlib.Path) -> pathlib.Path:
 
 
 def with_sshd(place: pathlib.Path) -> pathlib.Path:
-    """A root that holds sshd with its libraries and configuration, its own user, a shell, and nothing else."""
+    """Make a root with sshd, its libraries, configuration and user, a shell, and nothing else."""
     guest = debian()
-    programs = ["usr/sbin/sshd", *(f"usr/lib/openssh/{name}" for name in ("sshd-session", "sshd-auth", "sftp-server"))]
+    programs = [
+        "usr/sbin/sshd",
+        *(f"usr/lib/openssh/{name}" for name in ("sshd-session", "sshd-auth", "sftp-server")),
+    ]
     for path in [program for program in programs if (guest / program).exists()]:
         _copy_program(guest, path, place)
     for folder in ("etc/ssh/sshd_config.d", "run/sshd", "root", "tmp", "bin"):
         (place / folder).mkdir(parents=True, exist_ok=True)
     (place / "bin/sh").unlink(missing_ok=True)
     shutil.copy(guest / "bin/busybox", place / "bin/sh")
-    # Without PAM, which is a world of its own.
+    # PAM would need many more files.
     (place / "etc/ssh/sshd_config").write_text("Include /etc/ssh/sshd_config.d/*.conf\nUsePAM no\n")
-    (place / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\nsshd:x:100:65534::/run/sshd:/bin/false\n")
+    (place / "etc/passwd").write_text(
+        "root:x:0:0:root:/root:/bin/sh\nsshd:x:100:65534::/run/sshd:/bin/false\n"
+    )
     (place / "etc/group").write_text("root:x:0:\nsudo:x:27:\n")
     (place / "etc/shadow").write_text("root:*:20000:0:99999:7:::\nsshd:!:20000::::::\n")
     (place / "etc/shadow").chmod(0o600)
@@ -185,7 +232,10 @@ def with_sshd(place: pathlib.Path) -> pathlib.Path:
 
 
 def with_devices(place: pathlib.Path) -> pathlib.Path:
-    """Put /dev/null and its kin into a root. Raises BuildError if this user may not."""
+    """Create /dev/null and similar devices in a root.
+
+    Raises BuildError if this user may not.
+    """
     (place / "dev").mkdir(exist_ok=True)
     for name, numbers in _DEVICES.items():
         major, minor = numbers if isinstance(numbers, tuple) else (1, numbers)
@@ -200,7 +250,7 @@ def with_devices(place: pathlib.Path) -> pathlib.Path:
 
 
 def _copy_program(guest: pathlib.Path, path: str, place: pathlib.Path) -> None:
-    """Copy a program and all libraries that it needs, to the same paths."""
+    """Copy a program and all its libraries to the same paths."""
     waiting, done = [path], set[str]()
     while waiting:
         current = waiting.pop()
@@ -228,7 +278,10 @@ def _library(guest: pathlib.Path, name: str) -> str:
 
 
 class Sshd:
-    """The sshd of a root, running there and listening on a loopback port; a context manager. `login()` is a person with an ssh client on this machine."""
+    """The sshd of a root, listening on a loopback port; a context manager.
+
+    login() is a person with an ssh client on this machine.
+    """
 
     def __init__(self, root: pathlib.Path) -> None:
         self._root = root
@@ -239,17 +292,35 @@ class Sshd:
         _need_client()
         host_key = self._root / "etc/ssh/ssh_host_ed25519_key"
         if not host_key.exists():
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host_key], check=True)
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host_key], check=True
+            )
         (self._root / "run/sshd").mkdir(parents=True, exist_ok=True)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = probe.getsockname()[1]
-        command = ["/usr/sbin/sshd", "-D", "-e", "-p", str(self._port), "-o", "ListenAddress=127.0.0.1"]
+        command = [
+            "/usr/sbin/sshd",
+            "-D",
+            "-e",
+            "-p",
+            str(self._port),
+            "-o",
+            "ListenAddress=127.0.0.1",
+        ]
         with open(self.said, "wb") as log:
-            self._process = subprocess.Popen(command, stderr=log, stdin=subprocess.DEVNULL, preexec_fn=emptyroot.entering(self._root, writable=True))
+            self._process = subprocess.Popen(
+                command,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+                preexec_fn=emptyroot.entering(self._root, writable=True),
+            )
         end = time.monotonic() + 10
         while time.monotonic() < end and self._process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self._port), 1) as connection:
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection(("127.0.0.1", self._port), 1) as connection,
+            ):
                 if connection.recv(4) == b"SSH-":
                     return self
             time.sleep(0.05)
@@ -260,8 +331,13 @@ class Sshd:
         self._process.wait(10)
         self._scratch.cleanup()
 
-    def login(self, user: str, command: str, *, key: pathlib.Path | None = None, password: str = "") -> "subprocess.CompletedProcess[str]":
-        """Log in by this key or this password and run a command; the exit code is ssh's, 255 if nobody was let in."""
+    def login(
+        self, user: str, command: str, *, key: pathlib.Path | None = None, password: str = ""
+    ) -> "subprocess.CompletedProcess[str]":
+        """Log in with this key or this password and run a command.
+
+        The exit status is ssh's: 255 if the login fails.
+        """
         ask = pathlib.Path(self._scratch.name, "ask")
         ask.write_text('#!/bin/sh\nprintf "%s\\n" "$AZREADY_PASSWORD"\n')
         ask.chmod(0o700)
@@ -270,23 +346,56 @@ class Sshd:
             "IdentitiesOnly": "yes",
             "IdentityFile": str(key) if key else "none",
             "NumberOfPasswordPrompts": "1",
-            "PreferredAuthentications": "password,keyboard-interactive" if password else "publickey",
+            "PreferredAuthentications": "password,keyboard-interactive"
+            if password
+            else "publickey",
             "StrictHostKeyChecking": "no",
             "UserKnownHostsFile": "/dev/null",
             "LogLevel": "ERROR",
         }
-        words = ["ssh", "-F", "none", "-p", str(self._port), *(f"-o{name}={value}" for name, value in options.items()), f"{user}@127.0.0.1", command]
-        environment = {"PATH": os.environ["PATH"], "SSH_ASKPASS": str(ask), "SSH_ASKPASS_REQUIRE": "force", "AZREADY_PASSWORD": password}
-        return subprocess.run(words, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+        words = [
+            "ssh",
+            "-F",
+            "none",
+            "-p",
+            str(self._port),
+            *(f"-o{name}={value}" for name, value in options.items()),
+            f"{user}@127.0.0.1",
+            command,
+        ]
+        environment = {
+            "PATH": os.environ["PATH"],
+            "SSH_ASKPASS": str(ask),
+            "SSH_ASKPASS_REQUIRE": "force",
+            "AZREADY_PASSWORD": password,
+        }
+        return subprocess.run(
+            words,
+            env=environment,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            timeout=60,
+        )
 
 
 def make_key(place: pathlib.Path, comment: str) -> str:
-    """Make a key pair at `place` and `place`.pub; returns the public half as text."""
+    """Make a key pair at `place` and `place`.pub; return the public half."""
     _need_client()
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", place], check=True)
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", place], check=True
+    )
     return place.with_suffix(".pub").read_text().strip()
 
 
 def _need_client() -> None:
     if not shutil.which("ssh"):
-        packages.install({"apt-get": "openssh-client", "dnf": "openssh-clients", "apk": "openssh-client", "zypper": "openssh-clients", "pacman": "openssh"})
+        packages.install(
+            {
+                "apt-get": "openssh-client",
+                "dnf": "openssh-clients",
+                "apk": "openssh-client",
+                "zypper": "openssh-clients",
+                "pacman": "openssh",
+            }
+        )

@@ -1,6 +1,7 @@
-"""`scripts/repository`: what apt and dnf need to install from the packages in dist/packages: folders that any web server can give out.
+"""`scripts/repository`: makes repositories for apt and dnf from dist/packages.
 
-The metadata are made by the distributions' own tools. They are not signed: who publishes a repository signs it, deb/Release and rpm/repodata/repomd.xml.
+Any web server can serve them. The distributions' own tools write the metadata. They are not signed:
+sign deb/Release and rpm/repodata/repomd.xml before publishing them.
 """
 
 import argparse
@@ -18,25 +19,39 @@ _TOOLS = ("dpkg-scanpackages", "apt-ftparchive", "createrepo_c")
 
 
 def main() -> int:
-    """Make both repositories; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="scripts/repository", description="Make repositories for apt and dnf of the packages in dist/packages.")
+    """Make both repositories; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/repository",
+        description="Make repositories for apt and dnf of the packages in dist/packages.",
+    )
     parser.parse_args()
     dist = toolchain.TOP / "dist"
     try:
         make(sorted((dist / "packages").glob("azready*")), dist / "repository")
     except BuildError as error:
         return build.refuse(error)
-    console.print("[green]ready:[/green] dist/repository/deb and dist/repository/rpm; sign deb/Release and rpm/repodata/repomd.xml before you publish them")
+    console.print(
+        "[green]ready:[/green] dist/repository/deb and dist/repository/rpm; "
+        "sign deb/Release and rpm/repodata/repomd.xml before publishing"
+    )
     return 0
 
 
 def make(made: list[pathlib.Path], folder: pathlib.Path) -> None:
-    """Make `folder`/deb and `folder`/rpm anew from those of the packages that are of that kind. Raises BuildError."""
-    by_kind = {kind: [package for package in made if package.suffix == f".{kind}"] for kind in ("deb", "rpm")}
+    """Recreate `folder`/deb and `folder`/rpm from the packages of these kinds in `made`.
+
+    Raises BuildError.
+    """
+    by_kind = {
+        kind: [package for package in made if package.suffix == f".{kind}"]
+        for kind in ("deb", "rpm")
+    }
     if not all(by_kind.values()):
-        raise BuildError("there are no packages in dist/packages: run scripts/package first")
+        raise BuildError("dist/packages lacks a .deb or .rpm: run scripts/package first")
     if not all(map(shutil.which, _TOOLS)):
-        packages.install({"apt-get": "dpkg-dev apt-utils createrepo-c", "dnf": "dpkg-dev apt createrepo_c"})
+        packages.install(
+            {"apt-get": "dpkg-dev apt-utils createrepo-c", "dnf": "dpkg-dev apt createrepo_c"}
+        )
     shutil.rmtree(folder, ignore_errors=True)
     for kind, chosen in by_kind.items():
         (folder / kind).mkdir(parents=True)
@@ -44,27 +59,50 @@ def make(made: list[pathlib.Path], folder: pathlib.Path) -> None:
             shutil.copyfile(package, folder / kind / package.name)
     _apt(folder / "deb")
     epoch = zig.environment()["SOURCE_DATE_EPOCH"]
-    _run(["createrepo_c", "--quiet", "--no-database", f"--revision={epoch}", "--set-timestamp-to-revision", "."], folder / "rpm")
+    _run(
+        [
+            "createrepo_c",
+            "--quiet",
+            "--no-database",
+            f"--revision={epoch}",
+            "--set-timestamp-to-revision",
+            ".",
+        ],
+        folder / "rpm",
+    )
 
 
 def _apt(folder: pathlib.Path) -> None:
-    """A flat repository: its list and its Release lie beside the packages."""
+    """Make a flat repository: Packages and Release lie next to the packages."""
     listed = _run(["dpkg-scanpackages", "--multiversion", "."], folder)
     (folder / "Packages").write_bytes(listed)
     (folder / "Packages.gz").write_bytes(gzip.compress(listed, 9, mtime=0))
-    fields = {"Origin": "azready", "Label": "azready", "Architectures": " ".join(sorted(_architectures(listed)))}
-    words = [word for name, value in fields.items() for word in ("-o", f"APT::FTPArchive::Release::{name}={value}")]
+    fields = {
+        "Origin": "azready",
+        "Label": "azready",
+        "Architectures": " ".join(sorted(_architectures(listed))),
+    }
+    words = [
+        word
+        for name, value in fields.items()
+        for word in ("-o", f"APT::FTPArchive::Release::{name}={value}")
+    ]
     (folder / "Release").write_bytes(_run(["apt-ftparchive", *words, "release", "."], folder))
 
 
 def _architectures(listed: bytes) -> set[str]:
-    return {line.split()[1] for line in listed.decode().splitlines() if line.startswith("Architecture:")}
+    return {
+        line.split()[1] for line in listed.decode().splitlines() if line.startswith("Architecture:")
+    }
 
 
 def _run(command: list[str], folder: pathlib.Path) -> bytes:
     result = subprocess.run(command, cwd=folder, capture_output=True)
     if result.returncode:
-        raise BuildError(f"{command[0]} ended with {result.returncode}: {result.stderr.decode().strip()[-500:]}")
+        raise BuildError(
+            f"{command[0]} exited with status {result.returncode}: "
+            f"{result.stderr.decode().strip()[-500:]}"
+        )
     return result.stdout
 
 
