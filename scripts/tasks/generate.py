@@ -1,0 +1,242 @@
+"""`scripts/generate`: rewrites checked-in text that follows from other text or from the agent.
+
+- dist-config/azready.toml, from agent.settings.SETTINGS;
+- the tables of README.md between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, from the agent's
+  own tables;
+- dist-config/changelog.yaml, from CHANGELOG.md.
+
+Every maker is a pure function from data to text. `--check` changes nothing and fails if anything
+would change.
+"""
+
+import argparse
+import json
+import re
+import sys
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from build import __main__ as build
+from build import tables, toolchain
+from build.cache import BuildError, console
+from build.tables import Setting, Step, System, Tables
+
+WIDTH = 100  # columns
+NOTE_WIDTH = 74  # columns: what lintian accepts in the changelog of a .deb
+SETTINGS = "dist-config/azready.toml"
+README = "README.md"
+CHANGELOG = "CHANGELOG.md"
+PACKAGES_CHANGELOG = "dist-config/changelog.yaml"
+
+_SETTINGS_HEAD = """\
+# /etc/azready.toml: the settings of azready. The file is optional, and so is every key; all keys
+# are listed with their defaults. An unknown key, or a value of the wrong type, is an error.
+"""
+_CHANGELOG_HEAD = f"# The changelog of the packages. scripts/generate makes it from {CHANGELOG}.\n"
+_UNRELEASED = "2026-01-01"  # that of SOURCE_DATE_EPOCH
+_VERSION = re.compile(
+    r"^## (\S+) \((unreleased|\d{4}-\d{2}-\d{2})\)\n(.*?)(?=^## |\Z)", re.M | re.S
+)
+
+
+def main() -> int:
+    """Write what has changed, or only compare; return the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="scripts/generate",
+        description=f"Rewrite {SETTINGS}, the tables of {README} and {PACKAGES_CHANGELOG}.",
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="change nothing; exit with 1 if anything would change"
+    )
+    options = parser.parse_args()
+    try:
+        made = generated()
+    except BuildError as error:
+        return build.refuse(error)
+    stale = [name for name, text in made.items() if _read(name) != text]
+    for name in stale:
+        console.print(f"{name}: {'out of date' if options.check else 'rewritten'}", markup=False)
+        if not options.check:
+            (toolchain.TOP / name).write_text(made[name])
+    return 1 if stale and options.check else 0
+
+
+def generated(data: Tables | None = None) -> dict[str, str]:
+    """Return path -> text for every file with generated text. Raises BuildError."""
+    data = data or tables.of_agent()
+    if not data.steps:
+        raise BuildError("agent/ has no STEPS to generate from")
+    return {
+        SETTINGS: settings_file(data.settings),
+        README: readme(_read(README), data),
+        PACKAGES_CHANGELOG: packages_changelog(_read(CHANGELOG)),
+    }
+
+
+def _read(name: str) -> str:
+    return (toolchain.TOP / name).read_text()
+
+
+def settings_file(settings: Sequence[Setting]) -> str:
+    """Return azready.toml: every key with its sentence, its limits and its default."""
+    by_table: dict[str, list[Setting]] = {"": []}
+    for setting in settings:
+        by_table.setdefault(setting.name.rpartition(".")[0], []).append(setting)
+    return _SETTINGS_HEAD + "".join(
+        (f"\n[{table}]" if table else "") + _keys(members) for table, members in by_table.items()
+    )
+
+
+def _keys(settings: Sequence[Setting]) -> str:
+    """Return lines of a table: comments after the keys if all fit there, else before them."""
+    lines = [
+        f"{setting.name.rpartition('.')[2]} = {tables.toml(setting.default)}"
+        for setting in settings
+    ]
+    width = max(map(len, lines), default=0)
+    switches = all(isinstance(setting.default, bool) for setting in settings)
+    beside = [
+        f"{line:<{width}}  # {_meaning(setting)}"
+        for line, setting in zip(lines, settings, strict=True)
+    ]
+    if len(settings) > 1 and switches and max(map(len, beside)) <= WIDTH:
+        return "\n" + "\n".join(beside) + "\n"
+    start = "\n"
+    text = ""
+    for line, setting in zip(lines, settings, strict=True):
+        comment = textwrap.fill(
+            _meaning(setting),
+            WIDTH,
+            initial_indent="# ",
+            subsequent_indent="# ",
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+        text += f"{start}{comment}\n{line}\n"
+    return text
+
+
+def _meaning(setting: Setting) -> str:
+    return f"{setting.sentence} Takes {setting.takes}." if setting.takes else setting.sentence
+
+
+def readme(text: str, data: Tables) -> str:
+    """Return the text of README.md with its regions made anew. Raises BuildError."""
+    regions: dict[str, Callable[[], str]] = {
+        "init systems": lambda: systems_table(data.systems),
+        "commands": lambda: commands_table(data),
+        "options": lambda: options_table(data),
+        "exit statuses": lambda: statuses_table(data.exit_statuses),
+        "steps": lambda: steps_table(data.steps),
+        "settings": lambda: settings_table(data.settings),
+    }
+    for name, make in regions.items():
+        text = replaced(text, name, make())
+    return text
+
+
+def replaced(text: str, name: str, body: str) -> str:
+    """Return `text` with `body` in the region `name`. Raises BuildError if there is not one."""
+    begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->\n"
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise BuildError(f"{README} must contain the region {name!r} once: {begin.strip()}")
+    return text[: text.index(begin)] + begin + body + text[text.index(end) :]
+
+
+def systems_table(systems: Mapping[str, System]) -> str:
+    """Return the table of init systems."""
+    rows = ((f"`{one.name}`", one.title, one.files, one.enabled_by) for one in systems.values())
+    return _table(("`--init`", "init system", "files", "enabled by"), rows)
+
+
+def commands_table(data: Tables) -> str:
+    """Return the table of commands."""
+    rows = (
+        (f"`{f'azready {name} {argument}'.rstrip()}`", text)
+        for name, (argument, text, _) in data.commands.items()
+    )
+    return _table(("command", "what it does"), rows)
+
+
+def options_table(data: Tables) -> str:
+    """Return the table of options, with the commands that take them."""
+    rows = (
+        (
+            f"`{f'{name} {value}'.rstrip()}`",
+            text,
+            ", ".join(command for command, (_, _, own) in data.commands.items() if name in own),
+        )
+        for name, (value, text) in data.options.items()
+    )
+    return _table(("option", "meaning", "commands"), rows)
+
+
+def statuses_table(statuses: Sequence[tuple[int, str]]) -> str:
+    """Return the table of exit statuses."""
+    return _table(("exit status", "meaning"), ((str(number), text) for number, text in statuses))
+
+
+def steps_table(steps: Sequence[Step]) -> str:
+    """Return the table of the steps of a first boot, in order."""
+    rows = (
+        (f"`{step.name}`", step.summary, "the run fails" if step.fatal else "warns")
+        for step in steps
+    )
+    return _table(("step", "what it does", "if it fails"), rows)
+
+
+def settings_table(settings: Sequence[Setting]) -> str:
+    """Return the table of settings, with one row for all switches of steps."""
+    rows = []
+    for setting in settings:
+        if setting.name.startswith("steps."):
+            row = ("`steps.NAME`", "`true`", "Run the step NAME; one key for each step.")
+        else:
+            row = (f"`{setting.name}`", f"`{tables.toml(setting.default)}`", _meaning(setting))
+        if row not in rows:
+            rows.append(row)
+    return _table(("key", "default", "meaning"), rows)
+
+
+def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "".join(_row(cells, " " if at != 1 else "") for at, cells in enumerate(lines))
+
+
+def _row(cells: Sequence[str], space: str) -> str:
+    inside = f"{space}|{space}".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+    return f"|{space}{inside}{space}|\n"
+
+
+def packages_changelog(text: str) -> str:
+    """Return changelog.yaml from CHANGELOG.md: sections `## VERSION (DATE)` with a list each.
+
+    Raises BuildError for an item that is too long for the changelog of a package.
+    """
+    entries = [_entry(*match.groups()) for match in _VERSION.finditer(text)]
+    if not entries:
+        raise BuildError(f"{CHANGELOG} has no section: ## VERSION (DATE)")
+    return _CHANGELOG_HEAD + "".join(entries)
+
+
+def _entry(version: str, date: str, body: str) -> str:
+    items = re.findall(r"^- (.+)$", body, re.MULTILINE)
+    for item in items:
+        if len(item) > NOTE_WIDTH:
+            raise BuildError(f"{CHANGELOG}: longer than {NOTE_WIDTH} columns: {item}")
+    # A JSON string is also a YAML string.
+    notes = "".join(f"    - note: {json.dumps(item, ensure_ascii=False)}\n" for item in items)
+    return f"""\
+- semver: {version}
+  date: {_UNRELEASED if date == "unreleased" else date}T00:00:00Z
+  packager: The azready authors <azready@example.org>
+  deb:
+    urgency: medium
+    distributions: [unstable]
+  changes:
+{notes}"""
+
+
+if __name__ == "__main__":
+    sys.exit(main())
