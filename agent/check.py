@@ -21,7 +21,19 @@ if TYPE_CHECKING:
     from agent.protocol.imds import InstanceMetadata
 
 GOOD, HINT, BAD = "ok", "hint", "bad"
-TOOLS = ("useradd", "adduser", "chpasswd", "sudo", "doas", "sshd", "bash", "networkctl", "restorecon", "mount", "systemd-run")
+TOOLS = (
+    "useradd",
+    "adduser",
+    "chpasswd",
+    "sudo",
+    "doas",
+    "sshd",
+    "bash",
+    "networkctl",
+    "restorecon",
+    "mount",
+    "systemd-run",
+)
 
 
 class Findings:
@@ -45,15 +57,25 @@ class Findings:
         marks = {GOOD: "ok   ", HINT: "hint ", BAD: "BAD  "}
         lines = [f"{marks[verdict]} {subject:<14} {text}" for verdict, subject, text in self.lines]
         lines += [f"would {'':<14} {line}" for line in self.would]
-        lines.append("provisioning would work" if self.good else "provisioning would NOT work: see the lines that start with BAD")
+        lines.append(
+            "provisioning would work"
+            if self.good
+            else "provisioning would NOT work: see the lines that start with BAD"
+        )
         return "\n".join(lines) + "\n"
 
     def as_json(self) -> str:
         """For programs: an object with `ok`, `findings` and `would`."""
         import json
 
-        findings = [{"state": verdict, "subject": subject, "text": text} for verdict, subject, text in self.lines]
-        return json.dumps({"ok": self.good, "findings": findings, "would": self.would}, indent=2) + "\n"
+        findings = [
+            {"state": verdict, "subject": subject, "text": text}
+            for verdict, subject, text in self.lines
+        ]
+        return (
+            json.dumps({"ok": self.good, "findings": findings, "would": self.would}, indent=2)
+            + "\n"
+        )
 
 
 def check(job: "provision.Job") -> Findings:
@@ -69,9 +91,13 @@ def check(job: "provision.Job") -> Findings:
     done = _marker(job, findings)
     _unit(job, findings)
     found = [name for name in TOOLS if programs.find(job.root, name)]
-    findings.add(GOOD, "tools", f"found {', '.join(found) or 'none'}; what is missing is done without")
+    findings.add(
+        GOOD, "tools", f"found {', '.join(found) or 'none'}; what is missing is done without"
+    )
     if done or rival:
-        findings.would = [f"do nothing: {f'{rival} is enabled' if rival else 'this VM has been provisioned'}"]
+        findings.would = [
+            f"do nothing: {f'{rival} is enabled' if rival else 'this VM has been provisioned'}"
+        ]
         return findings
     try:
         findings.would, problems = plan.plan(job.root, job.config, OSProfile(metadata, medium))
@@ -84,7 +110,11 @@ def check(job: "provision.Job") -> Findings:
 
 def _privilege(job: "provision.Job", findings: Findings) -> None:
     if job.root.is_live and posix.geteuid() != 0:
-        findings.add(HINT, "user", "this is not root: provisioning needs root, and some of what follows may be hidden from this user")
+        findings.add(
+            HINT,
+            "user",
+            "this is not root: provisioning needs root, and some of what follows may be hidden from this user",
+        )
 
 
 def _platform(job: "provision.Job", findings: Findings) -> None:
@@ -93,18 +123,32 @@ def _platform(job: "provision.Job", findings: Findings) -> None:
         findings.add(GOOD, "platform", f"Azure: {why}")
     else:
         verdict = HINT if job.force else BAD
-        findings.add(verdict, "platform", f"not Azure: {why}; provision {'--force goes on' if job.force else 'does nothing here without --force'}")
+        findings.add(
+            verdict,
+            "platform",
+            f"not Azure: {why}; provision {'--force goes on' if job.force else 'does nothing here without --force'}",
+        )
     job.vm_id = identity.vm_id(job.root)
     if job.vm_id:
-        findings.add(GOOD, "VM id", f"{job.vm_id}, in the other byte order {identity.swapped(job.vm_id)}")
+        findings.add(
+            GOOD, "VM id", f"{job.vm_id}, in the other byte order {identity.swapped(job.vm_id)}"
+        )
     else:
-        findings.add(HINT, "VM id", "not in DMI (or only root may read it); the instance metadata has it, too")
+        findings.add(
+            HINT,
+            "VM id",
+            "not in DMI (or only root may read it); the instance metadata has it, too",
+        )
 
 
 def _rival(job: "provision.Job", findings: Findings) -> str:
     name, link = rivals.enabled(job.root)
     if name:
-        then = "azready steps back for it" if job.config.step_back else "azready provisions all the same, as the configuration says"
+        then = (
+            "azready steps back for it"
+            if job.config.step_back
+            else "azready provisions all the same, as the configuration says"
+        )
         findings.add(HINT, "other agents", f"{name} is enabled: {link}; {then}")
     return name if job.config.step_back else ""
 
@@ -117,11 +161,21 @@ def _network(findings: Findings) -> None:
         return
     names = {link.index: link.name for link in links}
     for link in links:
-        own = [f"{network.text(address.packed)}/{address.prefix}" for address in addresses if address.index == link.index]
+        own = [
+            f"{network.text(address.packed)}/{address.prefix}"
+            for address in addresses
+            if address.index == link.index
+        ]
         power = ("up" if link.running else "up, no carrier") if link.up else "down"
-        findings.add(GOOD if link.running and own else HINT, "link", f"{link.name}: {power}, {link.mac.hex(':') or 'no MAC'}, {', '.join(own) or 'no address'}")
+        findings.add(
+            GOOD if link.running and own else HINT,
+            "link",
+            f"{link.name}: {power}, {link.mac.hex(':') or 'no MAC'}, {', '.join(own) or 'no address'}",
+        )
     for route in routes:
-        target = f"{network.text(route.destination)}/{route.prefix}" if route.destination else "default"
+        target = (
+            f"{network.text(route.destination)}/{route.prefix}" if route.destination else "default"
+        )
         way = f"by {network.text(route.gateway)} " if route.gateway else ""
         findings.add(GOOD, "route", f"{target} {way}on {names.get(route.index, route.index)}")
     if not any(not route.destination for route in routes):
@@ -135,10 +189,18 @@ def _metadata(job: "provision.Job", findings: Findings) -> "InstanceMetadata | N
     try:
         metadata = imds.instance(job.imds, imds.budget(job.deadline), job.log)
     except AzreadyError as error:
-        findings.add(HINT, "IMDS", f"{error}; provision goes on without it, with what the provisioning CD says")
+        findings.add(
+            HINT,
+            "IMDS",
+            f"{error}; provision goes on without it, with what the provisioning CD says",
+        )
         return None
     took = monotonic() - started
-    findings.add(GOOD, "IMDS", f"answered in {took:.3f} s: computer name {metadata.computer_name!r}, user {metadata.admin_username!r}, id {metadata.vm_id}")
+    findings.add(
+        GOOD,
+        "IMDS",
+        f"answered in {took:.3f} s: computer name {metadata.computer_name!r}, user {metadata.admin_username!r}, id {metadata.vm_id}",
+    )
     known = job.vm_id
     if known and metadata.vm_id.lower() not in (known, identity.swapped(known)):
         findings.add(HINT, "VM id", f"IMDS says {metadata.vm_id}, DMI {known}")
@@ -155,23 +217,53 @@ def _goal_state(job: "provision.Job", findings: Findings) -> None:
         return
     took = monotonic() - started
     findings.add(GOOD, "wireserver", f"answered in {took:.3f} s")
-    findings.add(GOOD, "goal state", f"incarnation {goal_state.incarnation}, container {goal_state.container_id}, instance {goal_state.instance_id}")
+    findings.add(
+        GOOD,
+        "goal state",
+        f"incarnation {goal_state.incarnation}, container {goal_state.container_id}, instance {goal_state.instance_id}",
+    )
 
 
-def _medium(job: "provision.Job", metadata: "InstanceMetadata | None", findings: Findings) -> "Medium | None":
+def _medium(
+    job: "provision.Job", metadata: "InstanceMetadata | None", findings: Findings
+) -> "Medium | None":
     from agent.azure import media
 
     def by_kernel(_: str) -> "dict[str, bytes]":
         raise GuestError("check mounts nothing")
 
     devices = list(job.config.devices) or media.devices(job.root)
-    medium = media.find(job.root, tuple(devices), job.deadline.within(0), by_kernel, job.log) if devices else None
+    medium = (
+        media.find(job.root, tuple(devices), job.deadline.within(0), by_kernel, job.log)
+        if devices
+        else None
+    )
     if medium:
-        has = [name for name, value in (("a password", medium.environment.password), ("customData", medium.environment.custom_data)) if value]
-        findings.add(GOOD, "CD", f"{medium.device}: user {medium.environment.user_name!r}" + (f", with {' and '.join(has)}" if has else ""))
+        has = [
+            name
+            for name, value in (
+                ("a password", medium.environment.password),
+                ("customData", medium.environment.custom_data),
+            )
+            if value
+        ]
+        findings.add(
+            GOOD,
+            "CD",
+            f"{medium.device}: user {medium.environment.user_name!r}"
+            + (f", with {' and '.join(has)}" if has else ""),
+        )
     else:
-        seen = f"no provisioning CD in {', '.join(devices)}" if devices else "no optical device (is its driver, sr_mod, in the image?)"
-        needed = "; a password and customData come from there only" if metadata and metadata.disable_password is False else ""
+        seen = (
+            f"no provisioning CD in {', '.join(devices)}"
+            if devices
+            else "no optical device (is its driver, sr_mod, in the image?)"
+        )
+        needed = (
+            "; a password and customData come from there only"
+            if metadata and metadata.disable_password is False
+            else ""
+        )
         findings.add(HINT, "CD", f"{seen}{needed}; it is taken away once Ready was reported")
     return medium
 
@@ -184,7 +276,9 @@ def _marker(job: "provision.Job", findings: Findings) -> bool:
         findings.add(HINT, "marker", str(error))
         return False
     findings.add(
-        HINT if done else GOOD, "marker", f"{directory}: this VM {'has been provisioned: provision does nothing' if done else 'is not provisioned yet'}"
+        HINT if done else GOOD,
+        "marker",
+        f"{directory}: this VM {'has been provisioned: provision does nothing' if done else 'is not provisioned yet'}",
     )
     return done
 
@@ -194,4 +288,8 @@ def _unit(job: "provision.Job", findings: Findings) -> None:
     if where:
         findings.add(GOOD, "unit", f"azready is enabled: {', '.join(where)}")
     else:
-        findings.add(HINT, "unit", "azready is not enabled: no boot runs it (azready install enables it; after a first boot this is as it should be)")
+        findings.add(
+            HINT,
+            "unit",
+            "azready is not enabled: no boot runs it (azready install enables it; after a first boot this is as it should be)",
+        )

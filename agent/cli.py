@@ -27,29 +27,54 @@ OPTIONS = {
     "--config": ("FILE", "take the settings from FILE instead of /etc/azready.toml"),
     "--wireserver": ("URL", "address of the wireserver (http://168.63.129.16)"),
     "--imds": ("URL", "address of the metadata service (http://169.254.169.254)"),
-    "--deadline": ("SECONDS", f"time for all of it ({DEFAULT_DEADLINE:.0f}; check: {CHECK_DEADLINE:.0f})"),
+    "--deadline": (
+        "SECONDS",
+        f"time for all of it ({DEFAULT_DEADLINE:.0f}; check: {CHECK_DEADLINE:.0f})",
+    ),
     "--force": ("", "provision even if this does not look like Azure"),
     "--dry-run": ("", "say what would be done, change and report nothing"),
     "--json": ("", "answer in JSON"),
     "--user": ("NAME", "remove this user, too, with home and mail"),
     "--yes": ("", "do not ask"),
     "--verbose": ("", "say every attempt with its code and time"),
-    "--init": ("NAME", "systemd, openrc, sysvinit, runit, s6, s6-rc, dinit, finit, busybox; dracut, initramfs-tools (unit: systemd; install: found out)"),
-    "--file": ("FILE", "put FILE into the image instead of this very file: one for another processor"),
+    "--init": (
+        "NAME",
+        "systemd, openrc, sysvinit, runit, s6, s6-rc, dinit, finit, busybox; dracut, initramfs-tools (unit: systemd; install: found out)",
+    ),
+    "--file": (
+        "FILE",
+        "put FILE into the image instead of this very file: one for another processor",
+    ),
     "--exec": ("PATH", f"where the file is, or goes ({DEFAULT_EXECUTABLE})"),
 }
 _TALKS = ("--wireserver", "--deadline", "--verbose")
 # command -> (arguments, help, options)
 COMMANDS = {
-    "provision": ("", "do all of a first boot, then report Ready", ("--root", "--config", "--imds", "--force", "--dry-run", *_TALKS)),
-    "check": ("", "say what stands between this machine and Ready", ("--root", "--config", "--imds", "--force", "--json", *_TALKS)),
+    "provision": (
+        "",
+        "do all of a first boot, then report Ready",
+        ("--root", "--config", "--imds", "--force", "--dry-run", *_TALKS),
+    ),
+    "check": (
+        "",
+        "say what stands between this machine and Ready",
+        ("--root", "--config", "--imds", "--force", "--json", *_TALKS),
+    ),
     "report ready": ("", "report Ready to the platform", _TALKS),
     "report provisioning": ("", "report that provisioning is under way", _TALKS),
     "report failed": ("REASON", "report that provisioning failed, and why", _TALKS),
     "unit": ("", "print the unit or init script", ("--init", "--exec")),
-    "install": ("", "put this file and its unit into an image", ("--root", "--init", "--exec", "--file", "--dry-run")),
+    "install": (
+        "",
+        "put this file and its unit into an image",
+        ("--root", "--init", "--exec", "--file", "--dry-run"),
+    ),
     "uninstall": ("", "take them out again", ("--root", "--exec", "--dry-run")),
-    "generalize": ("", "make this machine an image again, for capture", ("--root", "--config", "--user", "--dry-run", "--yes")),
+    "generalize": (
+        "",
+        "make this machine an image again, for capture",
+        ("--root", "--config", "--user", "--dry-run", "--yes"),
+    ),
 }
 EXIT_CODES = """\
 exit codes:
@@ -67,7 +92,9 @@ def main(arguments: list[str]) -> int:
     from agent.log import Log
 
     _occupy_standard_descriptors()
-    posix.umask(0o022)  # what is to be closed is closed by name; a narrow mask of the caller's would close /home
+    posix.umask(
+        0o022
+    )  # what is to be closed is closed by name; a narrow mask of the caller's would close /home
     log = Log(verbose="--verbose" in arguments)
     try:
         return _run(arguments, log)
@@ -104,7 +131,9 @@ def _command(arguments: list[str]) -> tuple[str, list[str]]:
         if command in COMMANDS:
             return command, arguments[count:]
     if arguments[0] == "report":
-        raise UsageError("what to report is missing or unknown: give report ready, report provisioning or report failed REASON")
+        raise UsageError(
+            "what to report is missing or unknown: give report ready, report provisioning or report failed REASON"
+        )
     raise UsageError(f"unknown command {arguments[0]!r}; see azready --help")
 
 
@@ -134,7 +163,10 @@ def _parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
                 raise UsageError(f"{name} is given twice")
             options[name] = value
     if len(positional) > (1 if wanted else 0):
-        raise UsageError(f"azready {command} has no place for {positional[-1]!r}" + ("; quote the reason" if wanted else ""))
+        raise UsageError(
+            f"azready {command} has no place for {positional[-1]!r}"
+            + ("; quote the reason" if wanted else "")
+        )
     if wanted and not "".join(positional).strip():
         raise UsageError(f"azready {command} needs its {wanted}: azready {command} {wanted}")
     return positional, options
@@ -144,14 +176,24 @@ def _report(command: str, positional: list[str], options: dict[str, str], log: "
     from agent.azure.retry import Deadline
     from agent.azure.wireserver import DEFAULT_URL, Wireserver
 
-    wireserver = Wireserver(_endpoint(options, "--wireserver", DEFAULT_URL), Deadline(_seconds(options)), log)
+    wireserver = Wireserver(
+        _endpoint(options, "--wireserver", DEFAULT_URL), Deadline(_seconds(options)), log
+    )
     if command == "report ready":
         reported, goal_state = "Ready", wireserver.report_ready()
     elif command == "report provisioning":
-        reported, goal_state = "Provisioning", wireserver.report_not_ready("Provisioning", "Starting")
+        reported, goal_state = (
+            "Provisioning",
+            wireserver.report_not_ready("Provisioning", "Starting"),
+        )
     else:
-        reported, goal_state = "ProvisioningFailed", wireserver.report_not_ready("ProvisioningFailed", positional[0])
-    log.info(f"{reported} was reported and accepted for instance {goal_state.instance_id} after {log.elapsed()}")
+        reported, goal_state = (
+            "ProvisioningFailed",
+            wireserver.report_not_ready("ProvisioningFailed", positional[0]),
+        )
+    log.info(
+        f"{reported} was reported and accepted for instance {goal_state.instance_id} after {log.elapsed()}"
+    )
     return EXIT_DONE
 
 
@@ -188,7 +230,14 @@ def _check(options: dict[str, str], log: "Log") -> int:
 
     root = _root(options)
     config = load(root, options.get("--config", ""))
-    findings = check(_job(root, {"--deadline": str(CHECK_DEADLINE), **options}, config, log if "--verbose" in options else Quiet()))
+    findings = check(
+        _job(
+            root,
+            {"--deadline": str(CHECK_DEADLINE), **options},
+            config,
+            log if "--verbose" in options else Quiet(),
+        )
+    )
     _print(findings.as_json() if "--json" in options else findings.as_text())
     return EXIT_DONE if findings.good else EXIT_FAILED
 
@@ -222,14 +271,23 @@ def _install(options: dict[str, str], log: "Log") -> int:
     from agent import image
 
     system, file = _init_system(options), options.get("--file", "")
-    image.install(_root(options, changes=True), _executable(options), log, dry_run="--dry-run" in options, system=system, file=file)
+    image.install(
+        _root(options, changes=True),
+        _executable(options),
+        log,
+        dry_run="--dry-run" in options,
+        system=system,
+        file=file,
+    )
     return EXIT_DONE
 
 
 def _uninstall(options: dict[str, str], log: "Log") -> int:
     from agent import image
 
-    image.uninstall(_root(options, changes=True), _executable(options), log, dry_run="--dry-run" in options)
+    image.uninstall(
+        _root(options, changes=True), _executable(options), log, dry_run="--dry-run" in options
+    )
     return EXIT_DONE
 
 
@@ -238,8 +296,13 @@ def _generalize(options: dict[str, str], log: "Log") -> int:
     from agent.image import Generalization
 
     root = _root(options, changes=True)
-    actions = Generalization(root, load(root, options.get("--config", "")).state_directory, options.get("--user", "")).actions
-    _print("".join(f"{'would ' * ('--dry-run' in options)}{text}\n" for text, _ in actions) or "nothing is left to do\n")
+    actions = Generalization(
+        root, load(root, options.get("--config", "")).state_directory, options.get("--user", "")
+    ).actions
+    _print(
+        "".join(f"{'would ' * ('--dry-run' in options)}{text}\n" for text, _ in actions)
+        or "nothing is left to do\n"
+    )
     if "--dry-run" in options or not actions:
         return EXIT_DONE
     if "--yes" not in options and not _agreed(f"make the system below {root} an image, as listed?"):
@@ -280,8 +343,14 @@ def _init_system(options: dict[str, str]) -> str:
 
 def _executable(options: dict[str, str]) -> str:
     executable = options.get("--exec", DEFAULT_EXECUTABLE)
-    if not executable.startswith("/") or not executable.isprintable() or set(executable) & set(" \"'\\%$;"):
-        raise UsageError(f"--exec {executable!r} cannot stand in a unit: give an absolute path without spaces, quotes, %, $ and \\")
+    if (
+        not executable.startswith("/")
+        or not executable.isprintable()
+        or set(executable) & set(" \"'\\%$;")
+    ):
+        raise UsageError(
+            f"--exec {executable!r} cannot stand in a unit: give an absolute path without spaces, quotes, %, $ and \\"
+        )
     return executable
 
 
@@ -298,7 +367,9 @@ def _root(options: dict[str, str], *, changes: bool = False) -> "Root":
     given = options.get("--root", "/")
     root = Root(given if given.startswith("/") else f"{posix.getcwd()}/{given}")
     if changes and root.is_live and posix.geteuid() != 0 and "--dry-run" not in options:
-        raise PrivilegeError("this changes the machine and needs root: run it as root, or name another tree with --root DIR")
+        raise PrivilegeError(
+            "this changes the machine and needs root: run it as root, or name another tree with --root DIR"
+        )
     return root
 
 
@@ -331,7 +402,12 @@ def _help() -> str:
     for command, (argument, text, _) in COMMANDS.items():
         words = f"{command} {argument}".rstrip()
         lines.append(f"  azready {words:<22} {text}")
-    lines += ["  azready --version              with --verbose: and all modules inside", "  azready --help", "", "options:"]
+    lines += [
+        "  azready --version              with --verbose: and all modules inside",
+        "  azready --help",
+        "",
+        "options:",
+    ]
     for name, (value, text) in OPTIONS.items():
         commands = [command for command, entry in COMMANDS.items() if name in entry[2]]
         where = "" if name in _TALKS else f" [{', '.join(commands)}]"

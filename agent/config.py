@@ -16,7 +16,20 @@ if TYPE_CHECKING:
     from agent.root import Root
 
 DEFAULT_PATH = "/etc/azready.toml"
-STEPS = ("media", "host_name", "publish_host_name", "user", "sudo", "ssh_keys", "password", "sshd", "host_keys", "custom_data", "user_data", "kvp")
+STEPS = (
+    "media",
+    "host_name",
+    "publish_host_name",
+    "user",
+    "sudo",
+    "ssh_keys",
+    "password",
+    "sshd",
+    "host_keys",
+    "custom_data",
+    "user_data",
+    "kvp",
+)
 SUDO = ("auto", "nopasswd", "password")
 
 # key -> default; a list is one of strings
@@ -130,7 +143,9 @@ def _wrong(key: str, value: object) -> str:
         near = [known for known in _DEFAULTS if known.rpartition(".")[2] == key.rpartition(".")[2]]
         return f"is no known key; {'did you mean ' + near[0] if near else 'known are ' + ', '.join(_DEFAULTS)}"
     default = _DEFAULTS[key]
-    if type(value) is not type(default) or (isinstance(value, list) and not all(isinstance(item, str) for item in value)):
+    if type(value) is not type(default) or (
+        isinstance(value, list) and not all(isinstance(item, str) for item in value)
+    ):
         return f"is {value!r}; it takes {_KINDS[type(default)]}"
     for allowed, says in _LIMITS.get(key, ()):
         if not allowed(value):
@@ -139,7 +154,12 @@ def _wrong(key: str, value: object) -> str:
 
 
 def _is_path(value: object) -> bool:
-    return isinstance(value, str) and value.startswith("/") and value.isprintable() and ".." not in value.split("/")
+    return (
+        isinstance(value, str)
+        and value.startswith("/")
+        and value.isprintable()
+        and ".." not in value.split("/")
+    )
 
 
 def _is_url(value: object) -> bool:
@@ -156,10 +176,24 @@ _LIMITS: "dict[str, list[tuple[Callable[[Any], bool], str]]]" = {
     "deadline": [(lambda value: 1 <= value <= 86400, "it takes seconds from 1 to 86400")],
     "wireserver": [(_is_url, "it takes http://IP, http://IP:PORT or http://IP:PORT/PREFIX")],
     "imds": [(_is_url, "it takes http://IP, http://IP:PORT or http://IP:PORT/PREFIX")],
-    "state_directory": [(lambda value: _is_path(value) and len(value.strip("/")) > 0, "it takes an absolute path")],
+    "state_directory": [
+        (lambda value: _is_path(value) and len(value.strip("/")) > 0, "it takes an absolute path")
+    ],
     "fatal": [(lambda value: set(value) <= set(STEPS), f"it takes steps: {', '.join(STEPS)}")],
-    "user.shell": [(lambda value: not value or (_is_path(value) and ":" not in value), "it takes an absolute path")],
-    "user.groups": [(lambda value: all(item and item.isprintable() and not set(item) & set(":, ") for item in value), "it takes names of groups")],
+    "user.shell": [
+        (
+            lambda value: not value or (_is_path(value) and ":" not in value),
+            "it takes an absolute path",
+        )
+    ],
+    "user.groups": [
+        (
+            lambda value: all(
+                item and item.isprintable() and not set(item) & set(":, ") for item in value
+            ),
+            "it takes names of groups",
+        )
+    ],
     "user.sudo": [(lambda value: value in SUDO, f"it takes one of {', '.join(SUDO)}")],
     "media.devices": [(lambda value: all(map(_is_path, value)), "it takes absolute paths")],
     "media.wait": [(lambda value: 0 <= value <= 300, "it takes seconds from 0 to 300")],

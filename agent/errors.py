@@ -53,7 +53,9 @@ class Transient(AzreadyError):
     `exit_code` is what the program ends with when this was the last try that the deadline allowed.
     """
 
-    def __init__(self, message: str, *, wait: "float | None" = None, exit_code: int = EXIT_UNREACHABLE) -> None:
+    def __init__(
+        self, message: str, *, wait: "float | None" = None, exit_code: int = EXIT_UNREACHABLE
+    ) -> None:
         super().__init__(message)
         self.wait = wait
         self.exit_code = exit_code

@@ -20,8 +20,27 @@ if TYPE_CHECKING:
     from agent.root import Root
 
 # Programs that every image with an init system has in some form: what they are made for, the image is.
-_TYPICAL = ("/sbin/init", "/usr/lib/systemd/systemd", "/lib/systemd/systemd", "/bin/sh", "/usr/bin/env", "/bin/busybox", "/usr/bin/bash")
-_MACHINES = {3: "i386", 8: "mips", 20: "ppc", 21: "ppc64", 22: "s390x", 40: "arm", 62: "x86_64", 183: "aarch64", 243: "riscv", 258: "loongarch"}  # elf(5)
+_TYPICAL = (
+    "/sbin/init",
+    "/usr/lib/systemd/systemd",
+    "/lib/systemd/systemd",
+    "/bin/sh",
+    "/usr/bin/env",
+    "/bin/busybox",
+    "/usr/bin/bash",
+)
+_MACHINES = {
+    3: "i386",
+    8: "mips",
+    20: "ppc",
+    21: "ppc64",
+    22: "s390x",
+    40: "arm",
+    62: "x86_64",
+    183: "aarch64",
+    243: "riscv",
+    258: "loongarch",
+}  # elf(5)
 _MAX_OWN = 64 * 1024 * 1024  # bytes of the static file
 # What some systems need after it, which only their own tools in the image can do.
 _THEN = {
@@ -31,7 +50,9 @@ _THEN = {
 }
 
 
-def install(root: "Root", executable: str, log: "Log", *, dry_run: bool, system: str = "", file: str = "") -> None:
+def install(
+    root: "Root", executable: str, log: "Log", *, dry_run: bool, system: str = "", file: str = ""
+) -> None:
     """Put the running file, or `file`, at `executable` (path inside the root), the unit for the init system `system` (found out if ""), and what enables it.
 
     Raises GuestError, UsageError.
@@ -41,13 +62,17 @@ def install(root: "Root", executable: str, log: "Log", *, dry_run: bool, system:
     if not system:
         system, why = init.detect(root)
     if not system:
-        raise GuestError(f"no init system was found in {root}: name it with --init, or put the file there by hand and run {executable} provision once at boot")
+        raise GuestError(
+            f"no init system was found in {root}: name it with --init, or put the file there by hand and run {executable} provision once at boot"
+        )
     used = init.load(system)
     _check_machine(root, content)
     log.info(f"init system: {system} ({why})")
     rival, link = rivals.enabled(root)
     if rival:
-        log.warning(f"{rival} is enabled in this image ({link}): azready steps back for it, unless {DEFAULT_PATH} has step_back = false")
+        log.warning(
+            f"{rival} is enabled in this image ({link}): azready steps back for it, unless {DEFAULT_PATH} has step_back = false"
+        )
     if dry_run:
         log.info(f"would put {executable}, its {system} unit, and the link that enables it")
         return
@@ -59,7 +84,9 @@ def install(root: "Root", executable: str, log: "Log", *, dry_run: bool, system:
     root.add_permissions(executable, 0o111)
     changed = used.install(root, executable)
     log.info(used.place(root) + ("" if changed else " is there already"))
-    log.info(f"azready {'is enabled: it runs at the next boot' if used.enable(root) else 'was enabled already'}")
+    log.info(
+        f"azready {'is enabled: it runs at the next boot' if used.enable(root) else 'was enabled already'}"
+    )
     if system in _THEN:
         log.info(_THEN[system])
 
@@ -68,7 +95,11 @@ def uninstall(root: "Root", executable: str, log: "Log", *, dry_run: bool) -> No
     """Take the unit, its links and the file away; markers and the configuration stay. Raises GuestError."""
     if dry_run:
         places = [init.load(name).place(root) for name in init.installed(root)]
-        for path in (*init.enabled(root), *(place for place in places if place.startswith("/etc/")), executable):  # a package's unit is the package's
+        for path in (
+            *init.enabled(root),
+            *(place for place in places if place.startswith("/etc/")),
+            executable,
+        ):  # a package's unit is the package's
             log.info(f"would remove {path}")
         return
     removed = init.disable(root)
@@ -120,7 +151,9 @@ class Generalization:
                     continue
                 if S_ISDIR(status.st_mode) and path.count("/") < _DEEPEST_LOG:
                     waiting.append(path)
-                elif S_ISDIR(status.st_mode) or (S_ISREG(status.st_mode) and (name.endswith(_ROTATED) or status.st_nlink != 1)):
+                elif S_ISDIR(status.st_mode) or (
+                    S_ISREG(status.st_mode) and (name.endswith(_ROTATED) or status.st_nlink != 1)
+                ):
                     yield f"remove {printable(path)}", self._remover(path)
                 elif S_ISREG(status.st_mode) and status.st_size:
                     yield f"empty {printable(path)}", self._emptier(path)
@@ -138,7 +171,10 @@ class Generalization:
         hosts = self._root.read(hostname.HOSTS) or b""
         cleaned = hostname.hosts_without(hosts, name)
         if cleaned != hosts:
-            yield f"take {name} out of {hostname.HOSTS}", lambda: self._root.replace(hostname.HOSTS, cleaned)
+            yield (
+                f"take {name} out of {hostname.HOSTS}",
+                lambda: self._root.replace(hostname.HOSTS, cleaned),
+            )
         yield f"remove {hostname.HOSTNAME} ({name})", self._remover(hostname.HOSTNAME)
 
     def _user(self, user: str) -> "Iterator[tuple[str, Callable[[], object]]]":
@@ -158,7 +194,10 @@ class Generalization:
                 yield f"remove {printable(path)}", self._remover(path)
                 if path == home:
                     break
-        yield f"remove the user {user} (uid {account.uid})", lambda: accounts.remove(self._root, user)
+        yield (
+            f"remove the user {user} (uid {account.uid})",
+            lambda: accounts.remove(self._root, user),
+        )
 
     def _home(self, account: "accounts.Account", refused: str) -> str:
         """Return the home of a user with every link followed; refuse one that is not the user's own.
@@ -171,7 +210,11 @@ class Generalization:
             raise UsageError(f"{refused}its home {home!r} is not a plain absolute path")
         content = self._root.read(accounts.PASSWD) or b""
         for other in accountfiles.entries(content):
-            if other[0] != account.name and len(other) > 5 and f"{other[5].rstrip('/')}/".startswith(f"/{'/'.join(parts)}/"):
+            if (
+                other[0] != account.name
+                and len(other) > 5
+                and f"{other[5].rstrip('/')}/".startswith(f"/{'/'.join(parts)}/")
+            ):
                 raise UsageError(f"{refused}its home {home} holds that of {other[0]}")
         real = self._root.resolve(home.rstrip("/"))
         for path in (home, real):
@@ -179,7 +222,9 @@ class Generalization:
                 raise UsageError(f"{refused}its home {path} is a folder of the system's")
         status = self._root.status(real)
         if status is not None and (status.st_uid != account.uid or not S_ISDIR(status.st_mode)):
-            raise UsageError(f"{refused}its home {real} is not a folder of that user (it belongs to uid {status.st_uid})")
+            raise UsageError(
+                f"{refused}its home {real} is not a folder of that user (it belongs to uid {status.st_uid})"
+            )
         return real
 
     def _enabler(self, name: str) -> "Callable[[], object]":
@@ -252,7 +297,13 @@ def _glob(root: "Root", pattern: str) -> "list[str]":
             if not star:
                 names = [part]
             else:
-                names = [name for name in root.names(folder or "/") if len(name) >= len(before + after) and name.startswith(before) and name.endswith(after)]
+                names = [
+                    name
+                    for name in root.names(folder or "/")
+                    if len(name) >= len(before + after)
+                    and name.startswith(before)
+                    and name.endswith(after)
+                ]
             step += [f"{folder}/{name}" for name in names]
         found = step
     return [path for path in found if root.status(path, follow=False) is not None]
@@ -271,7 +322,9 @@ def _processes(root: "Root", uid: int) -> str:
         if not pid.isdigit():
             continue
         try:
-            lines = (root.read(f"/proc/{pid}/status") or b"").decode("utf-8", "replace").splitlines()
+            lines = (
+                (root.read(f"/proc/{pid}/status") or b"").decode("utf-8", "replace").splitlines()
+            )
         except GuestError:
             continue  # it has ended meanwhile
         fields = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -288,12 +341,16 @@ def _processes(root: "Root", uid: int) -> str:
 def _own_file() -> bytes:
     """The bytes of the running static file. Raises UsageError when this is Python running from source."""
     if not hasattr(sys, "frozen"):
-        raise UsageError("install puts the running file into an image, and this is not the static file: run dist/azready-... install")
+        raise UsageError(
+            "install puts the running file into an image, and this is not the static file: run dist/azready-... install"
+        )
     for path in ("/proc/self/exe", sys.executable):
         content = read_given(path, _MAX_OWN)
         if content:
             return content
-    raise GuestError(f"cannot read the running file, neither as /proc/self/exe nor as {sys.executable}")
+    raise GuestError(
+        f"cannot read the running file, neither as /proc/self/exe nor as {sys.executable}"
+    )
 
 
 def _given_file(path: str) -> bytes:
@@ -302,7 +359,9 @@ def _given_file(path: str) -> bytes:
     if content is None:
         raise UsageError(f"--file {path!r} cannot be used: no such file")
     if not _machine(content):
-        raise UsageError(f"--file {path!r} cannot be used: it is no program; name a file such as azready-linux-aarch64")
+        raise UsageError(
+            f"--file {path!r} cannot be used: it is no program; name a file such as azready-linux-aarch64"
+        )
     return content
 
 

@@ -59,7 +59,9 @@ class Quiet(Log):
 
 def printable(text: str) -> str:
     """Return `text` with every character that would not print as an escape: a file may have any name."""
-    return "".join(character if character.isprintable() else f"\\x{ord(character):02x}" for character in text)
+    return "".join(
+        character if character.isprintable() else f"\\x{ord(character):02x}" for character in text
+    )
 
 
 def _is_journal() -> bool:

@@ -18,7 +18,16 @@ class OSProfile:
     and `user_data`, see their functions; `preprovisioned`, whether the VM was made for a pool.
     """
 
-    __slots__ = ("_custom_data", "_user_data", "disable_password", "host_names", "password", "preprovisioned", "public_keys", "user_name")
+    __slots__ = (
+        "_custom_data",
+        "_user_data",
+        "disable_password",
+        "host_names",
+        "password",
+        "preprovisioned",
+        "public_keys",
+        "user_name",
+    )
 
     def __init__(self, metadata: "InstanceMetadata | None", medium: "Medium | None") -> None:
         environment = medium.environment if medium else None
@@ -27,19 +36,31 @@ class OSProfile:
             *((environment.host_name,) if environment else ()),
             *((metadata.name,) if metadata else ()),
         ]
-        self.user_name = (metadata.admin_username if metadata else "") or (environment.user_name if environment else "")
-        self.public_keys: "list[PublicKey]" = (metadata.public_keys if metadata else []) or (environment.public_keys if environment else [])
+        self.user_name = (metadata.admin_username if metadata else "") or (
+            environment.user_name if environment else ""
+        )
+        self.public_keys: "list[PublicKey]" = (metadata.public_keys if metadata else []) or (
+            environment.public_keys if environment else []
+        )
         self.password = environment.password if environment else ""
         self.disable_password = metadata.disable_password if metadata else None
         if self.disable_password is None and environment:
             self.disable_password = environment.disable_password
-        self.preprovisioned = bool(environment and environment.preprovisioned) or bool(metadata and metadata.pps_type not in ("", "None"))
-        self._custom_data: "str | bytes" = (environment.custom_data if environment else "") or (medium.custom_data if medium else b"")
+        self.preprovisioned = bool(environment and environment.preprovisioned) or bool(
+            metadata and metadata.pps_type not in ("", "None")
+        )
+        self._custom_data: "str | bytes" = (environment.custom_data if environment else "") or (
+            medium.custom_data if medium else b""
+        )
         self._user_data = metadata.user_data if metadata else ""
 
     def custom_data(self) -> bytes:
         """The customData, b"" if there is none. Raises GuestError if it is not the base64 that it should be."""
-        return self._custom_data if isinstance(self._custom_data, bytes) else _decoded("customData", self._custom_data)
+        return (
+            self._custom_data
+            if isinstance(self._custom_data, bytes)
+            else _decoded("customData", self._custom_data)
+        )
 
     def user_data(self) -> bytes:
         """The userData, b"" if there is none. Raises GuestError if it is not the base64 that it should be."""

@@ -51,7 +51,18 @@ class Job:
     it finds out: `vm_id` ("" if unknown) and `notes` for the report.
     """
 
-    __slots__ = ("config", "deadline", "dry_run", "force", "imds", "log", "notes", "root", "vm_id", "wireserver")
+    __slots__ = (
+        "config",
+        "deadline",
+        "dry_run",
+        "force",
+        "imds",
+        "log",
+        "notes",
+        "root",
+        "vm_id",
+        "wireserver",
+    )
 
     def __init__(
         self,
@@ -105,7 +116,9 @@ def provision(job: Job) -> None:
         raise
     except Exception as error:
         _report_failure(job, error)
-    signal(SIGTERM, SIG_IGN)  # Ready is accepted: what is left takes milliseconds and must not be lost
+    signal(
+        SIGTERM, SIG_IGN
+    )  # Ready is accepted: what is left takes milliseconds and must not be lost
     _mark(job)
     _disable_unit(job)
     if not job.dry_run:
@@ -115,13 +128,19 @@ def provision(job: Job) -> None:
 def _carry_out(job: Job, profile: OSProfile) -> None:
     """All steps between what the platform wants and the report."""
     if profile.preprovisioned:
-        job.log.warning("this VM comes from a pool of pre-provisioned ones, which azready does not know: what it finds may be the pool's, not the owner's")
+        job.log.warning(
+            "this VM comes from a pool of pre-provisioned ones, which azready does not know: what it finds may be the pool's, not the owner's"
+        )
     old_name = hostname.current()
     _step(job, "host_name", lambda: _host_name(job, profile))
     if hostname.current() != old_name:
         _step(job, "publish_host_name", lambda: _publish(job))
     if profile.user_name:
-        account = _step(job, "user", lambda: _user(job, profile)) if job.config.steps["user"] else _existing_user(job, profile)
+        account = (
+            _step(job, "user", lambda: _user(job, profile))
+            if job.config.steps["user"]
+            else _existing_user(job, profile)
+        )
         if account:
             _step(job, "sudo", lambda: _sudo(job, profile))
             _step(job, "ssh_keys", lambda: _ssh_keys(job, profile, account))
@@ -140,7 +159,9 @@ def _carry_out(job: Job, profile: OSProfile) -> None:
 def is_wanted(job: Job) -> bool:
     """Whether this machine is on Azure and not provisioned yet; if not, the log says so. Raises PrivilegeError if this user may not find out."""
     if job.root.is_live and posix.geteuid() != 0 and not job.dry_run:
-        raise PrivilegeError("provision changes this machine and needs root: run it as root, or name another tree with --root DIR")
+        raise PrivilegeError(
+            "provision changes this machine and needs root: run it as root, or name another tree with --root DIR"
+        )
     if not job.force and not _on_azure(job):
         return False
     if _steps_back(job):
@@ -152,7 +173,9 @@ def is_wanted(job: Job) -> bool:
 def _on_azure(job: Job) -> bool:
     on_azure, why = identity.on_azure(job.root)
     if not on_azure:
-        job.log.info(f"this is not a VM on Azure ({why}): nothing was done; --force provisions all the same")
+        job.log.info(
+            f"this is not a VM on Azure ({why}): nothing was done; --force provisions all the same"
+        )
     return on_azure
 
 
@@ -167,7 +190,9 @@ def _steps_back(job: Job) -> bool:
         job.log.warning(f"{error}; going on as if no other agent were enabled")
         return False
     if name:
-        job.log.info(f"{name} is enabled ({link}): nothing was done, that is its work now; step_back = false in {DEFAULT_PATH} provisions all the same")
+        job.log.info(
+            f"{name} is enabled ({link}): nothing was done, that is its work now; step_back = false in {DEFAULT_PATH} provisions all the same"
+        )
     return bool(name)
 
 
@@ -194,7 +219,12 @@ def find_medium(job: Job, metadata: "InstanceMetadata | None") -> "Medium | None
         job.root,
         job.config.devices,
         job.deadline.within(wait),
-        lambda device: mount.read_files(job.root, device, f"{job.config.state_directory}/media", (media.DOCUMENT, media.CUSTOM_DATA)),
+        lambda device: mount.read_files(
+            job.root,
+            device,
+            f"{job.config.state_directory}/media",
+            (media.DOCUMENT, media.CUSTOM_DATA),
+        ),
         job.log,
     )
 
@@ -215,7 +245,9 @@ def _step(job: Job, name: str, work: "Callable[[], T]") -> "T | None":
 
 def has_marker(job: Job) -> bool:
     """Whether this VM, if its id is known by now, has been provisioned before. Raises GuestError if the state directory cannot be looked at."""
-    return bool(job.vm_id) and state.is_provisioned(job.root, job.config.state_directory, (job.vm_id, identity.swapped(job.vm_id)))
+    return bool(job.vm_id) and state.is_provisioned(
+        job.root, job.config.state_directory, (job.vm_id, identity.swapped(job.vm_id))
+    )
 
 
 def _already_done(job: Job) -> bool:
@@ -234,7 +266,9 @@ def _host_name(job: Job, profile: OSProfile) -> None:
     name, wanted = hostname.choose(profile.host_names)
     if not name:
         if any(profile.host_names):
-            job.log.warning(f"the platform gives no usable host name ({wanted!r}): it stays as it is")
+            job.log.warning(
+                f"the platform gives no usable host name ({wanted!r}): it stays as it is"
+            )
         return
     if name != wanted:
         job.log.info(f"host name {wanted!r} is made legal: {name}")
@@ -254,7 +288,9 @@ def _publish(job: Job) -> None:
 def _user(job: Job, profile: OSProfile) -> "Account":
     from agent.guest import accounts
 
-    account = accounts.ensure(job.root, profile.user_name, job.config.shell or accounts.default_shell(job.root), job.log)
+    account = accounts.ensure(
+        job.root, profile.user_name, job.config.shell or accounts.default_shell(job.root), job.log
+    )
     accounts.add_to_groups(job.root, account, job.config.groups, job.log)
     accounts.relabel(job.root, account.home, job.log)
     return account
@@ -280,7 +316,9 @@ def _sudo(job: Job, profile: OSProfile) -> None:
     if job.config.sudo == "auto":
         without = not profile.password and not passwords.is_set(job.root, profile.user_name)
     if path := sudo.permit(job.root, profile.user_name, without_password=without, log=job.log):
-        job.log.info(f"{path} lets {profile.user_name} become root {'without' if without else 'with'} a password")
+        job.log.info(
+            f"{path} lets {profile.user_name} become root {'without' if without else 'with'} a password"
+        )
 
 
 def _ssh_keys(job: Job, profile: OSProfile, account: "Account") -> None:
@@ -291,7 +329,9 @@ def _ssh_keys(job: Job, profile: OSProfile, account: "Account") -> None:
         job.log.warning(remark)
     for path, keys in by_path.items():
         added = sshkeys.authorize(job.root, account, path, keys)
-        job.log.info(f"{path}: {len(keys)} SSH key{'s' * (len(keys) != 1)} {'authorized' if added else 'authorized before'}")
+        job.log.info(
+            f"{path}: {len(keys)} SSH key{'s' * (len(keys) != 1)} {'authorized' if added else 'authorized before'}"
+        )
         accounts.relabel(job.root, path.rpartition("/")[0], job.log)
 
 
@@ -304,7 +344,9 @@ def _password(job: Job, profile: OSProfile) -> None:
         job.log.info(f"the password of {name} is set")
         return
     passwords.lock(job.root, name, "!" if sshd.uses_pam(job.root) else "*")
-    passwords.check_login(job.root, name, has_keys=bool(profile.public_keys), password=profile.password)
+    passwords.check_login(
+        job.root, name, has_keys=bool(profile.public_keys), password=profile.password
+    )
 
 
 def _sshd(job: Job, *, allowed: bool) -> None:
@@ -359,19 +401,30 @@ def _ready(job: Job) -> None:
     wireserver = Wireserver(job.wireserver, job.deadline, job.log)
     if job.dry_run:
         goal_state = wireserver.goal_state()
-        job.log.info(f"would report Ready for instance {goal_state.instance_id} in container {goal_state.container_id}, then write the marker")
+        job.log.info(
+            f"would report Ready for instance {goal_state.instance_id} in container {goal_state.container_id}, then write the marker"
+        )
         return
     goal_state = wireserver.report_ready()
-    job.log.info(f"Ready was accepted for instance {goal_state.instance_id} in container {goal_state.container_id}")
+    job.log.info(
+        f"Ready was accepted for instance {goal_state.instance_id} in container {goal_state.container_id}"
+    )
 
 
 def _mark(job: Job) -> None:
     if job.dry_run:
         return
     if not job.vm_id:
-        job.log.warning("this VM's id is not known (no DMI, no instance metadata): no marker was written, the next boot may provision again")
+        job.log.warning(
+            "this VM's id is not known (no DMI, no instance metadata): no marker was written, the next boot may provision again"
+        )
         return
-    _or_warn(job, lambda: state.mark_provisioned(job.root, job.config.state_directory, job.vm_id, f"azready {__version__} reported Ready"))
+    _or_warn(
+        job,
+        lambda: state.mark_provisioned(
+            job.root, job.config.state_directory, job.vm_id, f"azready {__version__} reported Ready"
+        ),
+    )
 
 
 def _disable_unit(job: Job) -> None:
@@ -383,7 +436,12 @@ def _disable_unit(job: Job) -> None:
     except GuestError as error:
         job.log.warning(str(error))
         # The way of an image whose /etc is read-only: the unit has a condition.
-        _or_warn(job, lambda: job.log.info(f"{state.mark_disabled(job.root, job.config.state_directory)} keeps the unit from running again"))
+        _or_warn(
+            job,
+            lambda: job.log.info(
+                f"{state.mark_disabled(job.root, job.config.state_directory)} keeps the unit from running again"
+            ),
+        )
 
 
 def _or_warn(job: Job, step: "Callable[[], object]") -> None:
@@ -400,7 +458,11 @@ def _terminate(*_: object) -> None:
 
 def _report_failure(job: Job, error: Exception) -> None:
     """Tell host and platform that provisioning failed, so that the person at the portal reads why; always raises."""
-    reason = str(error) if isinstance(error, AzreadyError) else f"unhandled exception: {type(error).__name__}: {error}"
+    reason = (
+        str(error)
+        if isinstance(error, AzreadyError)
+        else f"unhandled exception: {type(error).__name__}: {error}"
+    )
     if job.dry_run:
         raise ProvisioningFailed(f"provisioning would fail: {reason}") from None
     report_failure(job, reason)
@@ -412,9 +474,13 @@ def report_failure(job: Job, reason: str) -> None:
     description = _record_failure(job, reason)
     deadline = job.deadline if job.deadline.left() > 0 else Deadline(LAST_WORDS)
     try:
-        Wireserver(job.wireserver, deadline, job.log).report_not_ready("ProvisioningFailed", description)
+        Wireserver(job.wireserver, deadline, job.log).report_not_ready(
+            "ProvisioningFailed", description
+        )
     except AzreadyError as error:
-        raise ProvisioningFailed(f"provisioning failed: {reason}; and it could not be reported: {error}") from None
+        raise ProvisioningFailed(
+            f"provisioning failed: {reason}; and it could not be reported: {error}"
+        ) from None
 
 
 def _record_failure(job: Job, reason: str) -> str:

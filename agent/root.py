@@ -62,7 +62,9 @@ class Root:
         try:
             with Walk(self._top, home=self._home) as walk:
                 walk.go(path)
-                top = posix.open(".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=walk.fd)
+                top = posix.open(
+                    ".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=walk.fd
+                )
         except OSError as error:
             raise self._failed("open the folder", path, error) from None
         return _Home(top, self.shown(path).rstrip("/"), path.rstrip("/") or "/")
@@ -175,7 +177,11 @@ class Root:
             with Walk(self._top, home=self._home) as walk:
                 name = walk.entry(path)
                 status = walk.status
-                return status is not None and S_ISREG(status.st_mode) and posix.access(name, posix.X_OK, dir_fd=walk.fd)
+                return (
+                    status is not None
+                    and S_ISREG(status.st_mode)
+                    and posix.access(name, posix.X_OK, dir_fd=walk.fd)
+                )
         except OSError:
             return False
 

@@ -20,13 +20,21 @@ TOP = toolchain.TOP
 FROZEN = toolchain.output()
 
 # ci: the same examples every time, quick. deep: as many as the time allows, remembered from run to run (scripts/fuzz).
-settings.register_profile("ci", derandomize=True, max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "ci",
+    derandomize=True,
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 settings.register_profile(
     "deep",
     max_examples=int(os.environ.get("AZREADY_EXAMPLES", "5000")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
-    database=DirectoryBasedExampleDatabase(os.environ.get("AZREADY_EXAMPLE_DATABASE", str(TOP / ".hypothesis"))),
+    database=DirectoryBasedExampleDatabase(
+        os.environ.get("AZREADY_EXAMPLE_DATABASE", str(TOP / ".hypothesis"))
+    ),
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
@@ -66,7 +74,9 @@ class Built:
         if not (self.native or shutil.which(toolchain.machines()[self.architecture]["qemu"])):
             pytest.skip("qemu-user-static is not installed (scripts/test installs it where it can)")
         if not self.file.is_file():
-            pytest.fail(f"{self.file} is not there: run scripts/build --arch {self.architecture} --freezer {self.freezer} first (scripts/test does)")
+            pytest.fail(
+                f"{self.file} is not there: run scripts/build --arch {self.architecture} --freezer {self.freezer} first (scripts/test does)"
+            )
         return machine.command(self.architecture, self.file)
 
     def holding(self) -> "contextlib.AbstractContextManager[pathlib.Path]":
@@ -75,7 +85,9 @@ class Built:
 
 
 BUILT = {
-    "frozen" if (architecture, freezer) == (toolchain.native(), toolchain.DEFAULT_FREEZER) else f"{architecture}-{freezer}": Built(architecture, freezer)
+    "frozen"
+    if (architecture, freezer) == (toolchain.native(), toolchain.DEFAULT_FREEZER)
+    else f"{architecture}-{freezer}": Built(architecture, freezer)
     for architecture, facts in toolchain.machines().items()
     for freezer in FREEZERS
     if facts.get("azure")
@@ -102,11 +114,26 @@ def azready(request: pytest.FixtureRequest) -> Run:
     Without --wireserver it would talk to Azure's own address: refused here, because a machine that runs tests may be an Azure VM.
     """
 
-    def run(*arguments: str, env: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-        talks = arguments[:1] in (("provision",), ("check",)) or arguments[1:2] in (("ready",), ("failed",), ("provisioning",))
-        assert not talks or any(word.startswith("--wireserver") for word in arguments), "a test must name a wireserver"
+    def run(
+        *arguments: str, env: dict[str, str] | None = None
+    ) -> "subprocess.CompletedProcess[str]":
+        talks = arguments[:1] in (("provision",), ("check",)) or arguments[1:2] in (
+            ("ready",),
+            ("failed",),
+            ("provisioning",),
+        )
+        assert not talks or any(word.startswith("--wireserver") for word in arguments), (
+            "a test must name a wireserver"
+        )
         command = [*words(request.param), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=TOP, env={"PATH": os.environ["PATH"], **(env or {})})
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            cwd=TOP,
+            env={"PATH": os.environ["PATH"], **(env or {})},
+        )
 
     return run
 
@@ -115,5 +142,10 @@ def shellcheck(script: pathlib.Path, *options: str) -> None:
     """Fail if shellcheck finds anything in a script; skipped where it is not installed."""
     if shutil.which("shellcheck") is None:
         pytest.skip("shellcheck is not installed (scripts/test installs it where it can)")
-    result = subprocess.run(["shellcheck", "--external-sources", "--severity=style", *options, script], capture_output=True, text=True, cwd=TOP)
+    result = subprocess.run(
+        ["shellcheck", "--external-sources", "--severity=style", *options, script],
+        capture_output=True,
+        text=True,
+        cwd=TOP,
+    )
     assert result.returncode == 0, result.stdout

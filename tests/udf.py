@@ -21,8 +21,15 @@ def sign(descriptor: bytes, tag: int, at: int) -> bytes:
 
 def sign_again(descriptor: bytes) -> bytes:
     """A descriptor whose body was changed, with a checksum and CRC that agree."""
-    tag, length, at = *struct.unpack_from("<H", descriptor), struct.unpack_from("<H", descriptor, 10)[0], struct.unpack_from("<I", descriptor, 12)[0]
-    return sign(descriptor[: 16 + min(length, len(descriptor) - 16)], tag, at) + descriptor[16 + length :]
+    tag, length, at = (
+        *struct.unpack_from("<H", descriptor),
+        struct.unpack_from("<H", descriptor, 10)[0],
+        struct.unpack_from("<I", descriptor, 12)[0],
+    )
+    return (
+        sign(descriptor[: 16 + min(length, len(descriptor) - 16)], tag, at)
+        + descriptor[16 + length :]
+    )
 
 
 def short(length: int, block: int, kind: int = 0) -> bytes:
@@ -37,7 +44,16 @@ def extended(length: int, block: int, partition: int = 0) -> bytes:
     return struct.pack("<IIIIH2x", length, length, length, block, partition)
 
 
-def file_entry(at: int, size: int, descriptors: bytes, kind: int, *, tag: int = FILE_ENTRY, file_type: int = 5, attributes: bytes = b"") -> bytes:
+def file_entry(
+    at: int,
+    size: int,
+    descriptors: bytes,
+    kind: int,
+    *,
+    tag: int = FILE_ENTRY,
+    file_type: int = 5,
+    attributes: bytes = b"",
+) -> bytes:
     """A file entry whose allocation descriptors are of `kind`: 0 short, 1 long, 2 extended, 3 the content itself."""
     fixed, lengths = (176, 168) if tag == FILE_ENTRY else (216, 208)
     entry = bytearray(fixed)
@@ -47,10 +63,22 @@ def file_entry(at: int, size: int, descriptors: bytes, kind: int, *, tag: int = 
     return sign(bytes(entry) + attributes + descriptors, tag, at)
 
 
-def name_entry(at: int, name: str, block: int, partition: int = 0, characteristics: int = 0) -> bytes:
+def name_entry(
+    at: int, name: str, block: int, partition: int = 0, characteristics: int = 0
+) -> bytes:
     wide = any(ord(character) > 255 for character in name)
-    identifier = (b"\x10" + name.encode("utf-16-be") if wide else b"\x08" + name.encode("latin-1")) if name else b""
-    entry = bytes(16) + struct.pack("<HBB", 1, characteristics, len(identifier)) + long(BLOCK, block, partition) + struct.pack("<H", 0) + identifier
+    identifier = (
+        (b"\x10" + name.encode("utf-16-be") if wide else b"\x08" + name.encode("latin-1"))
+        if name
+        else b""
+    )
+    entry = (
+        bytes(16)
+        + struct.pack("<HBB", 1, characteristics, len(identifier))
+        + long(BLOCK, block, partition)
+        + struct.pack("<H", 0)
+        + identifier
+    )
     return sign(entry + bytes(-len(entry) % 4), 257, at)
 
 
@@ -96,10 +124,22 @@ def plain_map(partition: int = 0) -> bytes:
 
 
 def special_map(name: bytes, rest: bytes = b"") -> bytes:
-    return (struct.pack("<BB2x", 2, 64) + b"\0" + name.ljust(23, b"\0") + bytes(8) + struct.pack("<HH", 1, 0) + rest).ljust(64, b"\0")
+    return (
+        struct.pack("<BB2x", 2, 64)
+        + b"\0"
+        + name.ljust(23, b"\0")
+        + bytes(8)
+        + struct.pack("<HH", 1, 0)
+        + rest
+    ).ljust(64, b"\0")
 
 
-def simple(files: dict[str, tuple[bytes, bytes, int]], *, more: dict[int, bytes] | None = None, tag: int = FILE_ENTRY) -> bytes:
+def simple(
+    files: dict[str, tuple[bytes, bytes, int]],
+    *,
+    more: dict[int, bytes] | None = None,
+    tag: int = FILE_ENTRY,
+) -> bytes:
     """An image with one plain partition: name -> (allocation descriptors, the content that they lead to, their kind); `more` holds further blocks."""
     image = Image()
     image.describe(plain_map(), 1, long(BLOCK, 0))
@@ -120,7 +160,9 @@ def with_metadata_partition(files: dict[str, bytes]) -> bytes:
     """An image as UDF 2.50 and later lay it out: descriptors in a metadata partition whose file has two extents, contents in the plain one."""
     image = Image()
     rest = struct.pack("<IIIIHB5x", 10, 11, 0xFFFFFFFF, 32, 32, 0)
-    image.describe(plain_map() + special_map(b"*UDF Metadata Partition", rest), 2, long(BLOCK, 0, 1))
+    image.describe(
+        plain_map() + special_map(b"*UDF Metadata Partition", rest), 2, long(BLOCK, 0, 1)
+    )
     # Metadata blocks 0 and 1 are blocks 20 and 21 of the plain partition; those from 2 on are blocks 40 and following.
     where = {block: 20 + block if block < 2 else 38 + block for block in range(12)}
     extents = short(2 * BLOCK, 20) + short(10 * BLOCK, 40)
@@ -132,6 +174,15 @@ def with_metadata_partition(files: dict[str, bytes]) -> bytes:
         names += name_entry(2, name, 3 + number, 1)
     image.block(where[1], file_entry(1, len(names), names, 3, tag=EXTENDED_FILE_ENTRY, file_type=4))
     for number, content in enumerate(files.values()):
-        image.block(where[3 + number], file_entry(3 + number, len(content), long(len(content), 100 + 10 * number, 0), 1, tag=EXTENDED_FILE_ENTRY))
+        image.block(
+            where[3 + number],
+            file_entry(
+                3 + number,
+                len(content),
+                long(len(content), 100 + 10 * number, 0),
+                1,
+                tag=EXTENDED_FILE_ENTRY,
+            ),
+        )
         image.block(100 + 10 * number, content)
     return bytes(image.data)

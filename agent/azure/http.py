@@ -35,16 +35,36 @@ class Endpoint:
         self.family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
         try:
             _socket.inet_pton(self.family, host)
-            self.port = int(port.removeprefix(":") or "80") if not port or (port[1:].isascii() and port[1:].isdigit()) else 0
+            self.port = (
+                int(port.removeprefix(":") or "80")
+                if not port or (port[1:].isascii() and port[1:].isdigit())
+                else 0
+            )
         except (OSError, ValueError):
             self.port = 0
-        if scheme != "http" or not 0 < self.port < 65536 or port == ":" or not path.isascii() or not path.isprintable() or set(path) & set(" ?#"):
-            raise UsageError(f"{url!r} is no address of a service: give http://IP, http://IP:PORT or http://IP:PORT/PREFIX")
+        if (
+            scheme != "http"
+            or not 0 < self.port < 65536
+            or port == ":"
+            or not path.isascii()
+            or not path.isprintable()
+            or set(path) & set(" ?#")
+        ):
+            raise UsageError(
+                f"{url!r} is no address of a service: give http://IP, http://IP:PORT or http://IP:PORT/PREFIX"
+            )
         self.address = host
         self.prefix = (slash + path).rstrip("/")
 
 
-def exchange(endpoint: Endpoint, method: str, target: str, headers: dict[str, str], body: "bytes | None", deadline: Deadline) -> Response:
+def exchange(
+    endpoint: Endpoint,
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    body: "bytes | None",
+    deadline: Deadline,
+) -> Response:
     """Send one request and read its response within EXCHANGE_LIMIT and `deadline`, whichever is nearer.
 
     `target` is path and query below the endpoint's prefix. Raises Transient if no connection could be made, it broke, a limit was

@@ -22,7 +22,10 @@ def asset_tag(root: "Root") -> str:
 def on_azure(root: "Root") -> "tuple[bool, str]":
     """(whether this is a VM on Azure, what the chassis asset tag says, in words)."""
     tag = asset_tag(root)
-    return tag == AZURE_ASSET_TAG, f"the chassis asset tag is {tag!r}" if tag else "there is no chassis asset tag"
+    return (
+        tag == AZURE_ASSET_TAG,
+        f"the chassis asset tag is {tag!r}" if tag else "there is no chassis asset tag",
+    )
 
 
 def vm_id(root: "Root") -> str:
@@ -41,7 +44,9 @@ def canonical(text: str) -> str:
 def swapped(uuid: str) -> str:
     """A canonical UUID with the bytes of its first three fields in the other order (SMBIOS 2.6, 7.2.1)."""
     *fields, fourth, fifth = uuid.split("-")
-    turned = ["".join(field[at : at + 2] for at in range(len(field) - 2, -2, -2)) for field in fields]
+    turned = [
+        "".join(field[at : at + 2] for at in range(len(field) - 2, -2, -2)) for field in fields
+    ]
     return "-".join([*turned, fourth, fifth])
 
 

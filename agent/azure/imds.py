@@ -40,7 +40,9 @@ def instance(endpoint: Endpoint, deadline: Deadline, log: "Log") -> imds.Instanc
         nonlocal target, gone_until
         response = exchange(endpoint, "GET", target, _HEADERS, None, deadline)
         status = response.status
-        log.debug(f"instance metadata: answered with {status} {response.reason}, {len(response.body)} bytes")
+        log.debug(
+            f"instance metadata: answered with {status} {response.reason}, {len(response.body)} bytes"
+        )
         answer = f"http error {status} querying IMDS"
         if status == 200:
             try:

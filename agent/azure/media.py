@@ -45,7 +45,11 @@ class Medium:
 
 def devices(root: "Root") -> "list[str]":
     """Paths of everything that claims to be an optical drive, each once."""
-    found = [f"/dev/{name}" for name in root.names("/sys/block") if name.startswith("sr") or root.attribute(f"/sys/block/{name}/device/type") == _OPTICAL]
+    found = [
+        f"/dev/{name}"
+        for name in root.names("/sys/block")
+        if name.startswith("sr") or root.attribute(f"/sys/block/{name}/device/type") == _OPTICAL
+    ]
     found += _BY_NAME
     found += [f"{_BY_LABEL}/{name}" for name in root.names(_BY_LABEL) if name.startswith(_LABEL)]
     unique: dict[tuple[int, int], str] = {}
@@ -54,11 +58,19 @@ def devices(root: "Root") -> "list[str]":
         if status is None:
             continue
         if S_ISBLK(status.st_mode) or S_ISREG(status.st_mode):
-            unique.setdefault((status.st_rdev, status.st_ino if S_ISREG(status.st_mode) else 0), path)
+            unique.setdefault(
+                (status.st_rdev, status.st_ino if S_ISREG(status.st_mode) else 0), path
+            )
     return list(unique.values())
 
 
-def find(root: "Root", given: "tuple[str, ...]", wait: "Deadline", by_kernel: "Callable[[str], Files]", log: "Log") -> "Medium | None":
+def find(
+    root: "Root",
+    given: "tuple[str, ...]",
+    wait: "Deadline",
+    by_kernel: "Callable[[str], Files]",
+    log: "Log",
+) -> "Medium | None":
     """The first provisioning CD in the devices `given`, or in all that there are; None without one, and the log says why.
 
     `wait` is how long a device may take to appear. `by_kernel(device)` reads the wanted files of what only the kernel understands, raises GuestError.
@@ -72,7 +84,10 @@ def find(root: "Root", given: "tuple[str, ...]", wait: "Deadline", by_kernel: "C
         if wait.left() <= 0:
             break
         sleep(min(_PAUSE, wait.left()))
-    log.info("no provisioning CD: " + (f"none in {', '.join(candidates)}" if candidates else "there is no optical device"))
+    log.info(
+        "no provisioning CD: "
+        + (f"none in {', '.join(candidates)}" if candidates else "there is no optical device")
+    )
     return None
 
 
@@ -84,11 +99,15 @@ def read_files(root: "Root", path: str) -> "Files":
 
         def read(offset: int, length: int) -> bytes:
             data = bytearray()
-            while len(data) < length and (piece := posix.pread(fd, length - len(data), offset + len(data))):
+            while len(data) < length and (
+                piece := posix.pread(fd, length - len(data), offset + len(data))
+            ):
                 data += piece
             return bytes(data)
 
-        readers = [udf.read_files, iso9660.read_files] if udf.is_udf(read, size) else [iso9660.read_files]  # many media are both
+        readers = (
+            [udf.read_files, iso9660.read_files] if udf.is_udf(read, size) else [iso9660.read_files]
+        )  # many media are both
         errors = []
         for reader in readers:
             try:
@@ -103,7 +122,9 @@ def read_files(root: "Root", path: str) -> "Files":
         posix.close(fd)
 
 
-def _medium(root: "Root", path: str, by_kernel: "Callable[[str], Files]", failed: "set[str]", log: "Log") -> "Medium | None":
+def _medium(
+    root: "Root", path: str, by_kernel: "Callable[[str], Files]", failed: "set[str]", log: "Log"
+) -> "Medium | None":
     """The CD at `path`; None if there is none, and then `path` is in `failed` if looking again cannot help."""
     try:
         found = read_files(root, path)

@@ -30,7 +30,9 @@ def _dump(kind: int) -> "list[netlink.Link | netlink.Address | netlink.Route]":
     found: "list[netlink.Link | netlink.Address | netlink.Route]" = []
     size = 0
     try:
-        connection = _socket.socket(_socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _NETLINK_ROUTE)
+        connection = _socket.socket(
+            _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _NETLINK_ROUTE
+        )
         try:
             connection.settimeout(_LIMIT)
             connection.bind((0, 0))
@@ -40,13 +42,17 @@ def _dump(kind: int) -> "list[netlink.Link | netlink.Address | netlink.Route]":
                 data = connection.recv(65536)
                 size += len(data)
                 if not data or size > netlink.MAX_DUMP:
-                    raise NetworkError(f"the kernel's list of network settings does not end ({size} bytes)")
+                    raise NetworkError(
+                        f"the kernel's list of network settings does not end ({size} bytes)"
+                    )
                 items, complete = netlink.parse(data)
                 found += items
         finally:
             connection.close()
     except OSError as error:
-        raise NetworkError(f"cannot ask the kernel for its network settings: {reason(error)}") from None
+        raise NetworkError(
+            f"cannot ask the kernel for its network settings: {reason(error)}"
+        ) from None
     except netlink.NetlinkError as error:
         raise NetworkError(str(error)) from None
     return found

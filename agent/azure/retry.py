@@ -54,12 +54,17 @@ def retry(what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log") ->
             left = deadline.left()
             if left <= LAST_TRY:
                 tries = "1 try" if attempt == 1 else f"{attempt} tries"
-                raise GaveUp(f"gave up {what} after {tries} in {deadline.seconds:g} s: {failure}", failure.exit_code) from None
+                raise GaveUp(
+                    f"gave up {what} after {tries} in {deadline.seconds:g} s: {failure}",
+                    failure.exit_code,
+                ) from None
             pause = _backoff(attempt) if failure.wait is None else min(failure.wait, LONGEST_WAIT)
             pause = min(pause, left - LAST_TRY)
             # A power of two is worth a line to everyone, the others are not: 20 minutes of tries must not fill a console.
             say = log.warning if attempt & (attempt - 1) == 0 else log.debug
-            say(f"{what}: try {attempt} failed after {monotonic() - started:.3f} s: {failure}; next try in {pause:.1f} s")
+            say(
+                f"{what}: try {attempt} failed after {monotonic() - started:.3f} s: {failure}; next try in {pause:.1f} s"
+            )
             sleep(pause)
         else:
             log.debug(f"{what}: try {attempt} succeeded after {monotonic() - started:.3f} s")

@@ -44,21 +44,39 @@ class Wireserver:
 
     def report_not_ready(self, substatus: str, description: str) -> goalstate.GoalState:
         """Report a failure (`substatus` "ProvisioningFailed") or work under way ("Provisioning"). Raises GaveUp or Refused."""
-        return self._report(f"reporting {substatus}", lambda goal_state: health.not_ready(goal_state, substatus, description))
+        return self._report(
+            f"reporting {substatus}",
+            lambda goal_state: health.not_ready(goal_state, substatus, description),
+        )
 
-    def _report(self, what: str, document: "Callable[[goalstate.GoalState], bytes]") -> goalstate.GoalState:
+    def _report(
+        self, what: str, document: "Callable[[goalstate.GoalState], bytes]"
+    ) -> goalstate.GoalState:
         def once() -> goalstate.GoalState:
             goal_state = self._fetch()
-            response = exchange(self._endpoint, "POST", "/machine?comp=health", _REPORT, document(goal_state), self._deadline)
-            self._log.debug(f"health report of {goal_state.instance_id}: answered with {response.status} {response.reason}")
+            response = exchange(
+                self._endpoint,
+                "POST",
+                "/machine?comp=health",
+                _REPORT,
+                document(goal_state),
+                self._deadline,
+            )
+            self._log.debug(
+                f"health report of {goal_state.instance_id}: answered with {response.status} {response.reason}"
+            )
             self._check(response, "the health report", response.status < 300)
             return goal_state
 
         return retry(what, once, self._deadline, self._log)
 
     def _fetch(self) -> goalstate.GoalState:
-        response = exchange(self._endpoint, "GET", "/machine?comp=goalstate", _VERSION, None, self._deadline)
-        self._log.debug(f"goal state: answered with {response.status} {response.reason}, {len(response.body)} bytes")
+        response = exchange(
+            self._endpoint, "GET", "/machine?comp=goalstate", _VERSION, None, self._deadline
+        )
+        self._log.debug(
+            f"goal state: answered with {response.status} {response.reason}, {len(response.body)} bytes"
+        )
         self._check(response, "the goal state", response.status == 200)
         try:
             goal_state = goalstate.parse(response.body)
@@ -69,7 +87,9 @@ class Wireserver:
         except goalstate.GoalStateError as error:
             raise Transient(str(error), exit_code=error.exit_code) from None
         if goal_state.role_instances > 1:
-            self._log.debug(f"the goal state lists {goal_state.role_instances} role instances; using the first, {goal_state.instance_id}")
+            self._log.debug(
+                f"the goal state lists {goal_state.role_instances} role instances; using the first, {goal_state.instance_id}"
+            )
         return goal_state
 
     def _check(self, response: Response, what: str, accepted: bool) -> None:
@@ -88,7 +108,13 @@ class Wireserver:
         if status in (404, 408, 409, 429) or status >= 500:
             raise Transient(answer, wait=wait, exit_code=EXIT_UNREACHABLE)
         if status == 403:
-            raise Transient(f"{answer} (throttled, or a firewall rule lets only root talk to it)", wait=wait, exit_code=EXIT_NOT_UNDERSTOOD)
+            raise Transient(
+                f"{answer} (throttled, or a firewall rule lets only root talk to it)",
+                wait=wait,
+                exit_code=EXIT_NOT_UNDERSTOOD,
+            )
         if status < 400:
-            raise Transient(f"{answer}, which is not an answer to this request", exit_code=EXIT_NOT_UNDERSTOOD)
+            raise Transient(
+                f"{answer}, which is not an answer to this request", exit_code=EXIT_NOT_UNDERSTOOD
+            )
         raise Refused(f"{answer}: trying again cannot help")

@@ -25,7 +25,14 @@ def with_entry(content: bytes, fields: "list[str]") -> bytes:
     """The content with this entry in the place of the one with the same name, or added behind the last one that is not NIS's."""
     lines = _lines(content)
     new = ":".join(fields)
-    at = next((at for at, line in enumerate(lines) if _is_entry(line) and line.split(":")[0] == fields[0]), None)
+    at = next(
+        (
+            at
+            for at, line in enumerate(lines)
+            if _is_entry(line) and line.split(":")[0] == fields[0]
+        ),
+        None,
+    )
     if at is None:
         at = next((at for at, line in enumerate(lines) if line[:1] in ("+", "-")), len(lines))
         lines.insert(at, new)

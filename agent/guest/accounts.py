@@ -25,7 +25,14 @@ LOCK_LIMIT = 15.0  # seconds, as lckpwdf(3)
 LOCKED = "!"
 
 _LOCK = "/etc/.pwd.lock"
-_DEFAULTS = {"UID_MIN": 1000, "UID_MAX": 60000, "PASS_MIN_DAYS": 0, "PASS_MAX_DAYS": 99999, "PASS_WARN_AGE": 7, "HOME_MODE": 0o700}
+_DEFAULTS = {
+    "UID_MIN": 1000,
+    "UID_MAX": 60000,
+    "PASS_MIN_DAYS": 0,
+    "PASS_MAX_DAYS": 99999,
+    "PASS_WARN_AGE": 7,
+    "HOME_MODE": 0o700,
+}
 _OCTAL = ("HOME_MODE",)
 _NOBODY = 65534
 _FIRST_SANE_DAY = 18262  # 2020-01-01: before it the clock is not set, and a day of last change would make the password look expired
@@ -68,7 +75,9 @@ class Locked:
             except OSError as error:
                 if monotonic() > end:
                     posix.close(self._fd)
-                    raise GuestError(f"cannot lock {place} within {LOCK_LIMIT:g} s, another program edits the accounts: {reason(error)}") from None
+                    raise GuestError(
+                        f"cannot lock {place} within {LOCK_LIMIT:g} s, another program edits the accounts: {reason(error)}"
+                    ) from None
             sleep(0.05)
 
     def __exit__(self, *_: object) -> None:
@@ -84,7 +93,14 @@ def refusal(name: str) -> str:
         return "root is no user to log in as"
     if len(name.encode("utf-8", "replace")) > MAX_NAME:
         return f"it has more than {MAX_NAME} bytes"
-    odd = next((character for character in name if not (character.isascii() and (character.isalnum() or character in "._-"))), "")
+    odd = next(
+        (
+            character
+            for character in name
+            if not (character.isascii() and (character.isalnum() or character in "._-"))
+        ),
+        "",
+    )
     if odd:
         return f"it holds {odd!r}; letters, digits, '.', '_' and '-' may be in a user name"
     if name.startswith("-"):
@@ -106,7 +122,9 @@ def check(root: "Root", name: str) -> "Account | None":
         raise GuestError(f"the user name {name!r} is refused: {why}")
     account = find(root, name)
     if account and not is_person(root, account):
-        raise GuestError(f"the user name {name!r} is refused: it belongs to the system, with uid {account.uid}")
+        raise GuestError(
+            f"the user name {name!r} is refused: it belongs to the system, with uid {account.uid}"
+        )
     return account
 
 
@@ -137,9 +155,15 @@ def add_to_groups(root: "Root", account: Account, groups: "Iterable[str]", log: 
         joined = []
         for group in groups:
             fields = accountfiles.entry(content, group)
-            if fields and accountfiles.number(fields, 2) != account.gid and group not in accountfiles.groups_of(content, account.name):
+            if (
+                fields
+                and accountfiles.number(fields, 2) != account.gid
+                and group not in accountfiles.groups_of(content, account.name)
+            ):
                 joined.append(group)
-        _write_changed(root, GSHADOW, lambda old: _with_members(old, joined, account.name), only_existing=True)
+        _write_changed(
+            root, GSHADOW, lambda old: _with_members(old, joined, account.name), only_existing=True
+        )
         _write_changed(root, GROUP, lambda old: _with_members(old, joined, account.name))
     if joined:
         log.info(f"user {account.name} is in {', '.join(joined)}")
@@ -167,10 +191,16 @@ def remove(root: "Root", name: str) -> None:
     """Take the account out of the account files and out of every group; its files stay. Raises GuestError."""
     with Locked(root):
         for path in (SHADOW, GSHADOW, GROUP, "/etc/subuid", "/etc/subgid"):
-            _write_changed(root, path, lambda old: accountfiles.without_entry(old, name), only_existing=True)
+            _write_changed(
+                root, path, lambda old: accountfiles.without_entry(old, name), only_existing=True
+            )
         for path in (GSHADOW, GROUP):
-            _write_changed(root, path, lambda old: accountfiles.without_member(old, name), only_existing=True)
-        _write_changed(root, PASSWD, lambda old: accountfiles.without_entry(old, name), only_existing=True)
+            _write_changed(
+                root, path, lambda old: accountfiles.without_member(old, name), only_existing=True
+            )
+        _write_changed(
+            root, PASSWD, lambda old: accountfiles.without_entry(old, name), only_existing=True
+        )
 
 
 def is_person(root: "Root", account: Account) -> bool:
@@ -186,7 +216,13 @@ def set_password_field(root: "Root", name: str, value: str) -> None:
         if not fields:
             raise GuestError(f"{SHADOW} has no entry for {name}")
         if fields[1] != value:
-            _write(root, SHADOW, accountfiles.with_entry(content, [fields[0], value, today() or fields[2], *fields[3:]]))
+            _write(
+                root,
+                SHADOW,
+                accountfiles.with_entry(
+                    content, [fields[0], value, today() or fields[2], *fields[3:]]
+                ),
+            )
 
 
 def has_shadow_entry(root: "Root", name: str) -> bool:
@@ -225,9 +261,26 @@ def _create_by_program(root: "Root", name: str, shell: str, log: "Log") -> None:
     if root.read(PASSWD) is None:
         return  # no tool starts from nothing
     if useradd := programs.usable(root, "useradd"):
-        words = [useradd, "--no-create-home", "--shell", shell, *(["--gid", name] if group_exists else ["--user-group"]), name]
+        words = [
+            useradd,
+            "--no-create-home",
+            "--shell",
+            shell,
+            *(["--gid", name] if group_exists else ["--user-group"]),
+            name,
+        ]
     elif adduser := _busybox_adduser(root):
-        words = [adduser, "-D", "-H", "-h", f"/home/{name}", "-s", shell, *(["-G", name] if group_exists else []), name]
+        words = [
+            adduser,
+            "-D",
+            "-H",
+            "-h",
+            f"/home/{name}",
+            "-s",
+            shell,
+            *(["-G", name] if group_exists else []),
+            name,
+        ]
     else:
         return
     try:
@@ -242,7 +295,11 @@ def _create_by_program(root: "Root", name: str, shell: str, log: "Log") -> None:
 def _busybox_adduser(root: "Root") -> str:
     """The adduser of busybox; Debian has another program of that name, with other options."""
     adduser = programs.usable(root, "adduser")
-    return adduser if adduser and root.resolve(adduser).rpartition("/")[2].startswith("busybox") else ""
+    return (
+        adduser
+        if adduser and root.resolve(adduser).rpartition("/")[2].startswith("busybox")
+        else ""
+    )
 
 
 def _complete(root: "Root", name: str, shell: str, settings: "dict[str, int]") -> None:
@@ -251,25 +308,47 @@ def _complete(root: "Root", name: str, shell: str, settings: "dict[str, int]") -
     fields, own_group = accountfiles.entry(passwd, name), accountfiles.entry(group, name)
     if fields:
         uid, gid = accountfiles.number(fields, 2), accountfiles.number(fields, 3)
-        needs_group = not any(accountfiles.number(other, 2) == gid for other in accountfiles.entries(group)) and not own_group
+        needs_group = (
+            not any(accountfiles.number(other, 2) == gid for other in accountfiles.entries(group))
+            and not own_group
+        )
     else:
         uid, gid = _free_ids(passwd, group, own_group, settings)
         needs_group = not own_group
     if needs_group or own_group:
         _write_changed(
-            root, GSHADOW, lambda old: old if accountfiles.entry(old, name) else accountfiles.with_entry(old, [name, "!", "", ""]), only_existing=True
+            root,
+            GSHADOW,
+            lambda old: (
+                old
+                if accountfiles.entry(old, name)
+                else accountfiles.with_entry(old, [name, "!", "", ""])
+            ),
+            only_existing=True,
         )
     if needs_group:
         _write(root, GROUP, accountfiles.with_entry(group, [name, "x", str(gid), ""]))
     shadow = _read(root, SHADOW)
     if not accountfiles.entry(shadow, name) and (not fields or fields[1] == "x"):
         days = [str(settings[key]) for key in ("PASS_MIN_DAYS", "PASS_MAX_DAYS", "PASS_WARN_AGE")]
-        _write(root, SHADOW, accountfiles.with_entry(shadow, [name, LOCKED, today(), *days, "", "", ""]))
+        _write(
+            root,
+            SHADOW,
+            accountfiles.with_entry(shadow, [name, LOCKED, today(), *days, "", "", ""]),
+        )
     if not fields:
-        _write(root, PASSWD, accountfiles.with_entry(passwd, [name, "x", str(uid), str(gid), "", f"/home/{name}", shell]))
+        _write(
+            root,
+            PASSWD,
+            accountfiles.with_entry(
+                passwd, [name, "x", str(uid), str(gid), "", f"/home/{name}", shell]
+            ),
+        )
 
 
-def _free_ids(passwd: bytes, group: bytes, own_group: "list[str]", settings: "dict[str, int]") -> "tuple[int, int]":
+def _free_ids(
+    passwd: bytes, group: bytes, own_group: "list[str]", settings: "dict[str, int]"
+) -> "tuple[int, int]":
     """(uid, gid) for a new account: the first number that is free as both, or the number of a group that has the name already."""
     uids = {accountfiles.number(fields, 2) for fields in accountfiles.entries(passwd)}
     gids = {accountfiles.number(fields, 2) for fields in accountfiles.entries(group)}
@@ -307,12 +386,16 @@ def _write(root: "Root", path: str, content: bytes) -> None:
     """Replace an account file; one that is not there yet gets the rights that distributions give it."""
     if path in (SHADOW, GSHADOW):
         shadow_group = accountfiles.number(accountfiles.entry(_read(root, GROUP), "shadow"), 2)
-        root.replace(path, content, 0o640 if shadow_group >= 0 else 0o600, (0, max(shadow_group, 0)))
+        root.replace(
+            path, content, 0o640 if shadow_group >= 0 else 0o600, (0, max(shadow_group, 0))
+        )
     else:
         root.replace(path, content)
 
 
-def _write_changed(root: "Root", path: str, edit: "Callable[[bytes], bytes]", *, only_existing: bool = False) -> None:
+def _write_changed(
+    root: "Root", path: str, edit: "Callable[[bytes], bytes]", *, only_existing: bool = False
+) -> None:
     old = root.read(path)
     if old is None and only_existing:
         return

@@ -31,7 +31,9 @@ def sanitise(name: str) -> str:
     """
     labels = []
     for label in name.strip().split("."):
-        legal = "".join(character if character.isascii() and character.isalnum() else "-" for character in label)
+        legal = "".join(
+            character if character.isascii() and character.isalnum() else "-" for character in label
+        )
         labels.append(legal.strip("-")[:MAX_LABEL].strip("-"))
     return ".".join(filter(None, labels))[:MAX_NAME].strip("-.")
 
@@ -53,7 +55,10 @@ def apply(root: "Root", name: str) -> list[str]:
     """Set the host name wherever it stands, each place whatever becomes of the others; returns what went wrong. The kernel's is set for root "/" only."""
     problems = []
     old_name = current() if root.is_live else ""
-    changes: "list[Callable[[], bool]]" = [lambda: write_hostname(root, name), lambda: write_hosts(root, name, old_name)]
+    changes: "list[Callable[[], bool]]" = [
+        lambda: write_hostname(root, name),
+        lambda: write_hosts(root, name, old_name),
+    ]
     if root.is_live and old_name != name:
         changes.insert(0, lambda: set_running(name))
     for change in changes:
@@ -102,11 +107,20 @@ def hosts_with(content: bytes, name: str, old_name: str) -> bytes:
     words = [line.partition("#")[0].split() for line in lines]
     if any(entry and _is_loopback(entry[0]) and name in entry[1:] for entry in words):
         return content
-    at = next((at for at, entry in enumerate(words) if old_name and entry[:1] == [_OWN_ADDRESS] and old_name in entry[1:]), None)
+    at = next(
+        (
+            at
+            for at, entry in enumerate(words)
+            if old_name and entry[:1] == [_OWN_ADDRESS] and old_name in entry[1:]
+        ),
+        None,
+    )
     if at is not None:
         kept = [word for word in words[at][1:] if word not in _names(old_name)]
         _, mark, comment = lines[at].partition("#")
-        lines[at] = f"{_OWN_ADDRESS}\t{' '.join([*names, *kept])}" + (f" #{comment}" if mark else "")
+        lines[at] = f"{_OWN_ADDRESS}\t{' '.join([*names, *kept])}" + (
+            f" #{comment}" if mark else ""
+        )
     else:
         end = len(lines) - 1 if lines[-1] == "" else len(lines)
         lines.insert(end, f"{_OWN_ADDRESS}\t{' '.join(names)}")

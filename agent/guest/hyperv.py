@@ -54,7 +54,9 @@ def _lock(fd: int) -> None:
 def _put(fd: int, record: bytes) -> None:
     status = posix.fstat(fd)
     booted = time() - clock_gettime(CLOCK_BOOTTIME)
-    size = status.st_size - status.st_size % kvp.RECORD_SIZE  # half a record is what a power cut leaves
+    size = (
+        status.st_size - status.st_size % kvp.RECORD_SIZE
+    )  # half a record is what a power cut leaves
     if status.st_mtime < booted:
         size = 0
     posix.ftruncate(fd, size)

@@ -8,7 +8,9 @@ if TYPE_CHECKING:
     from agent.root import Root
 
 
-def read_files(root: "Root", device: str, place: str, names: "tuple[str, ...]") -> "dict[str, bytes]":
+def read_files(
+    root: "Root", device: str, place: str, names: "tuple[str, ...]"
+) -> "dict[str, bytes]":
     """The files `names` in the top folder of the file system on `device`, mounted for a moment at `place`. Raises GuestError if that is not possible."""
     mount, umount = programs.usable(root, "mount"), programs.usable(root, "umount")
     if not mount or not umount:

@@ -31,7 +31,9 @@ def set_password(root: "Root", name: str, password: str, log: "Log") -> None:
     """Give the account its password. Raises GuestError."""
     secret = password.encode("utf-8", "surrogatepass")
     if len(secret) > MAX_LENGTH or set(password) & set("\0\r\n"):
-        raise GuestError(f"the password of {name} is refused: more than {MAX_LENGTH} bytes, or a line break in it")
+        raise GuestError(
+            f"the password of {name} is refused: more than {MAX_LENGTH} bytes, or a line break in it"
+        )
     if chpasswd := programs.usable(root, "chpasswd"):
         before = accounts.password_field(root, name)
         try:
@@ -42,7 +44,9 @@ def set_password(root: "Root", name: str, password: str, log: "Log") -> None:
             if result.code == 0 and accounts.password_field(root, name) != before:
                 return
             # What it says stays out of the log: nobody knows what it repeats.
-            log.warning(f"{chpasswd} ended with {result.code} and changed nothing; /etc/shadow is edited instead")
+            log.warning(
+                f"{chpasswd} ended with {result.code} and changed nothing; /etc/shadow is edited instead"
+            )
     accounts.set_password_field(root, name, sha512_crypt(secret, _salt()))
 
 
@@ -53,8 +57,15 @@ def is_set(root: "Root", name: str) -> bool:
 
 def check_login(root: "Root", name: str, *, has_keys: bool, password: str) -> None:
     """Raise GuestError if the user will have no way in: nothing came from the platform, and the image brought nothing."""
-    if not has_keys and not password and not is_set(root, name) and not sshkeys.any_authorized(root, name):
-        raise GuestError(f"neither an SSH key nor a password came for the user {name}: nobody could log in (a password comes on the provisioning CD only)")
+    if (
+        not has_keys
+        and not password
+        and not is_set(root, name)
+        and not sshkeys.any_authorized(root, name)
+    ):
+        raise GuestError(
+            f"neither an SSH key nor a password came for the user {name}: nobody could log in (a password comes on the provisioning CD only)"
+        )
 
 
 def lock(root: "Root", name: str, value: str) -> None:
@@ -85,7 +96,9 @@ def sha512_crypt(secret: bytes, salt: str, rounds: int = ROUNDS) -> str:
     for index in range(rounds):
         before, behind = around[index % 42]
         digest = sha512(before + digest + behind).digest()
-    text = "".join(_base64(digest[a] << 16 | digest[b] << 8 | digest[c], 4) for a, b, c in _ORDER) + _base64(digest[63], 2)
+    text = "".join(
+        _base64(digest[a] << 16 | digest[b] << 8 | digest[c], 4) for a, b, c in _ORDER
+    ) + _base64(digest[63], 2)
     prefix = "" if rounds == ROUNDS else f"rounds={rounds}$"
     return f"$6${prefix}{key.decode()}${text}"
 

@@ -34,7 +34,9 @@ def run_once(root: "Root", path: str, vm_id: str, limit: float, log: "Log") -> "
     if earlier is not None:
         return _earlier(name, earlier, log)
     root.replace(started, b"started\n", 0o600, like_old=False)
-    interpreter = script[2:].partition(b"\n")[0].decode("utf-8", "surrogateescape").strip().split(None, 1)
+    interpreter = (
+        script[2:].partition(b"\n")[0].decode("utf-8", "surrogateescape").strip().split(None, 1)
+    )
     if not interpreter:
         raise GuestError(f"{name} names no interpreter behind #!")
     # By its interpreter, because the state directory may be on a file system that is mounted noexec.
@@ -50,7 +52,11 @@ def run_once(root: "Root", path: str, vm_id: str, limit: float, log: "Log") -> "
 def _outside(root: "Root", name: str) -> "list[str]":
     """The words that start a program outside the sandbox of our own unit, where systemd is there to do that; a script may install packages."""
     run = programs.usable(root, "systemd-run")
-    if not run or not root.is_folder("/run/systemd/system") or posix.environ.get(b"INVOCATION_ID") is None:
+    if (
+        not run
+        or not root.is_folder("/run/systemd/system")
+        or posix.environ.get(b"INVOCATION_ID") is None
+    ):
         return []
     return [run, "--quiet", "--wait", "--pipe", "--collect", f"--unit=azready-{name}", "--"]
 
@@ -60,7 +66,9 @@ def _earlier(name: str, note: bytes, log: "Log") -> "int | None":
     if words[:2] == ["ended", "with"]:
         log.info(f"{name} was run before and {' '.join(words)}: it is not run again")
         return int(words[2])
-    log.warning(f"{name} was started by an earlier run that did not see its end: it is not run again")
+    log.warning(
+        f"{name} was started by an earlier run that did not see its end: it is not run again"
+    )
     return None
 
 

@@ -35,13 +35,17 @@ class Result:
 
     def __str__(self) -> str:
         said = " ".join(self.output.split())[:300]
-        ended = f"ended with {self.code}" if self.code >= 0 else f"was killed by signal {-self.code}"
+        ended = (
+            f"ended with {self.code}" if self.code >= 0 else f"was killed by signal {-self.code}"
+        )
         return f"{ended} and said {said!r}" if said else ended
 
 
 def find(root: "Root", name: str) -> str:
     """Where the program `name` is, as a path inside `root`; "" if it is not there."""
-    return next((f"{folder}/{name}" for folder in FOLDERS if root.is_executable(f"{folder}/{name}")), "")
+    return next(
+        (f"{folder}/{name}" for folder in FOLDERS if root.is_executable(f"{folder}/{name}")), ""
+    )
 
 
 def usable(root: "Root", name: str) -> str:
@@ -49,7 +53,13 @@ def usable(root: "Root", name: str) -> str:
     return find(root, name) if root.is_live else ""
 
 
-def run(words: "list[str]", *, stdin: bytes = b"", limit: float = LIMIT, on_output: "Callable[[bytes], None] | None" = None) -> Result:
+def run(
+    words: "list[str]",
+    *,
+    stdin: bytes = b"",
+    limit: float = LIMIT,
+    on_output: "Callable[[bytes], None] | None" = None,
+) -> Result:
     """Run a program (`words[0]` is its path) and wait for it, at most `limit` seconds; then it is killed with all it started.
 
     `stdin` (at most 4096 bytes, what every pipe holds) is all that it can read; `on_output` gets each piece of its output as it comes. Raises
@@ -63,9 +73,15 @@ def run(words: "list[str]", *, stdin: bytes = b"", limit: float = LIMIT, on_outp
         posix.write(mine, stdin)
     finally:
         posix.close(mine)
-    actions = [(posix.POSIX_SPAWN_DUP2, given, 0), (posix.POSIX_SPAWN_DUP2, theirs, 1), (posix.POSIX_SPAWN_DUP2, theirs, 2)]
+    actions = [
+        (posix.POSIX_SPAWN_DUP2, given, 0),
+        (posix.POSIX_SPAWN_DUP2, theirs, 1),
+        (posix.POSIX_SPAWN_DUP2, theirs, 2),
+    ]
     try:
-        child = posix.posix_spawn(words[0], words, _ENVIRONMENT, file_actions=actions, setpgroup=0, setsigdef=[SIGPIPE])
+        child = posix.posix_spawn(
+            words[0], words, _ENVIRONMENT, file_actions=actions, setpgroup=0, setsigdef=[SIGPIPE]
+        )
     except OSError as error:
         posix.close(output)
         raise GuestError(f"cannot run {words[0]}: {reason(error)}") from None
@@ -113,7 +129,9 @@ def _attend(child: int, output: int, limit: float, take: "Callable[[bytes], None
     return None if status is None else posix.waitstatus_to_exitcode(status)
 
 
-def _take_one(ready: "poll", output: int, milliseconds: int, take: "Callable[[bytes], None]") -> bool:
+def _take_one(
+    ready: "poll", output: int, milliseconds: int, take: "Callable[[bytes], None]"
+) -> bool:
     """Wait for one piece of output; False once there will be no more, or, without waiting, none is there."""
     if not ready.poll(milliseconds):
         return milliseconds > 0

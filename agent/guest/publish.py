@@ -38,4 +38,7 @@ def again(root: "Root") -> "list[str]":
 
 def _is_managed(root: "Root", number: str) -> bool:
     content = root.read(f"{_LINKS}/{number}") or b""
-    return any(line.startswith(b"NETWORK_FILE=") and line != b"NETWORK_FILE=" for line in content.splitlines())
+    return any(
+        line.startswith(b"NETWORK_FILE=") and line != b"NETWORK_FILE="
+        for line in content.splitlines()
+    )

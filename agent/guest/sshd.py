@@ -35,20 +35,26 @@ def set_password_login(root: "Root", *, allowed: bool, edit: bool) -> str:
     path, content = config
     word = "yes" if allowed else "no"
     # Keyboard-interactive would ask PAM for the same password by another name.
-    lines = f"PasswordAuthentication {word}\n" + ("" if allowed else "KbdInteractiveAuthentication no\n")
+    lines = f"PasswordAuthentication {word}\n" + (
+        "" if allowed else "KbdInteractiveAuthentication no\n"
+    )
     if includes_folder(content):
         if root.read(DROP_IN) != lines.encode():
             root.replace(DROP_IN, lines.encode(), 0o600)
         return DROP_IN
     if edit:
         if path != _CONFIGS[0]:
-            raise GuestError(f"{path} belongs to the distribution and is not edited: copy it to {_CONFIGS[0]}")
+            raise GuestError(
+                f"{path} belongs to the distribution and is not edited: copy it to {_CONFIGS[0]}"
+            )
         text = content.decode("utf-8", "surrogateescape")
         before, _, rest = text.partition(_BEGIN)  # ours of an earlier run, if there is one
         new = f"{_BEGIN}{lines}{_END}{before}{rest.partition(_END)[2]}"
         root.replace(path, new.encode("utf-8", "surrogateescape"))
         return path
-    raise GuestError(f"{path} does not include {FOLDER}/*.conf: it decides about passwords as it is")
+    raise GuestError(
+        f"{path} does not include {FOLDER}/*.conf: it decides about passwords as it is"
+    )
 
 
 def make_host_keys(root: "Root") -> bool:
@@ -59,7 +65,9 @@ def make_host_keys(root: "Root") -> bool:
     keygen = programs.usable(root, "ssh-keygen")
     if not keygen or not root.is_folder(_HOST_KEYS) or not programs.find(root, "sshd"):
         return False
-    if any(name.startswith("ssh_host_") and name.endswith("_key") for name in root.names(_HOST_KEYS)):
+    if any(
+        name.startswith("ssh_host_") and name.endswith("_key") for name in root.names(_HOST_KEYS)
+    ):
         return False
     result = programs.run([keygen, "-A"])
     if result.code:
@@ -80,7 +88,11 @@ def includes_folder(content: bytes) -> bool:
 def uses_pam(root: "Root") -> bool:
     """Whether sshd asks PAM. If it does not, it refuses every login, also by key, of an account whose password is locked with "!" (sshd(8))."""
     config = _config(root)
-    contents = [root.read(f"{FOLDER}/{name}") or b"" for name in root.names(FOLDER) if name.endswith(".conf")]
+    contents = [
+        root.read(f"{FOLDER}/{name}") or b""
+        for name in root.names(FOLDER)
+        if name.endswith(".conf")
+    ]
     for content in [*contents, config[1] if config else b""]:
         for keyword, arguments in _settings(content):
             if keyword == "match":
@@ -114,4 +126,8 @@ def _matches(pattern: str) -> bool:
     before, star, after = absolute.partition("*")
     if not star:
         return absolute == DROP_IN
-    return DROP_IN.startswith(before) and DROP_IN.endswith(after) and "/" not in DROP_IN[len(before) : len(DROP_IN) - len(after)]
+    return (
+        DROP_IN.startswith(before)
+        and DROP_IN.endswith(after)
+        and "/" not in DROP_IN[len(before) : len(DROP_IN) - len(after)]
+    )

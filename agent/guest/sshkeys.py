@@ -59,7 +59,9 @@ def parse(text: str) -> "list[Key]":
     if stripped.startswith("-----BEGIN"):
         raise KeyRefused("it is a certificate or key in PEM, not a key in the form of OpenSSH")
     if stripped.startswith("---- BEGIN"):
-        raise KeyRefused("it is in the form of RFC 4716: ssh-keygen -i turns it into that of OpenSSH")
+        raise KeyRefused(
+            "it is in the form of RFC 4716: ssh-keygen -i turns it into that of OpenSSH"
+        )
     keys: list[str] = []
     for line in stripped.replace("\r", "\n").split("\n"):
         if not keys or line.split(" ")[0] in _FIELDS:
@@ -128,12 +130,19 @@ def place_for(account: "accounts.Account", path: str) -> str:
     """Where a key goes: `path` as the platform gives it if it is inside the user's home, else the default place."""
     home = account.home.rstrip("/")
     parts = path.split("/")
-    if path.startswith(f"{home}/") and not set(parts) & {".", ".."} and parts[-1] and path.isprintable():
+    if (
+        path.startswith(f"{home}/")
+        and not set(parts) & {".", ".."}
+        and parts[-1]
+        and path.isprintable()
+    ):
         return path
     return f"{home}/.ssh/authorized_keys"
 
 
-def sort(account: "accounts.Account", public_keys: "list[PublicKey]") -> "tuple[dict[str, list[Key]], list[str]]":
+def sort(
+    account: "accounts.Account", public_keys: "list[PublicKey]"
+) -> "tuple[dict[str, list[Key]], list[str]]":
     """(the usable keys by the file that they go to, remarks about those that are left out or go elsewhere than the platform says).
 
     Raises GuestError if there are keys and none is usable.
@@ -148,10 +157,14 @@ def sort(account: "accounts.Account", public_keys: "list[PublicKey]") -> "tuple[
             continue
         path = place_for(account, public_key.path)
         if public_key.path not in ("", path):
-            remarks.append(f"SSH key {index} goes to {path}: {public_key.path!r} is no place in the home of {account.name}")
+            remarks.append(
+                f"SSH key {index} goes to {path}: {public_key.path!r} is no place in the home of {account.name}"
+            )
         by_path.setdefault(path, []).extend(keys)
     if public_keys and not by_path:
-        raise GuestError(f"none of the {len(public_keys)} SSH keys for {account.name} is a key that sshd could use: {remarks[0]}")
+        raise GuestError(
+            f"none of the {len(public_keys)} SSH keys for {account.name} is a key that sshd could use: {remarks[0]}"
+        )
     return by_path, remarks
 
 

@@ -23,14 +23,18 @@ def permit(root: "Root", name: str, *, without_password: bool, log: "Log") -> st
         line = f"{name} ALL=(ALL:ALL) {'NOPASSWD: ' if without_password else ''}ALL\n"
         _put(root, SUDO_FILE, line, ("visudo", "-c", "-q", "-f"), log)
         if not _includes_drop_ins(root):
-            log.warning(f"/etc/sudoers does not include {SUDO_FILE}: {name} cannot use sudo unless a group allows it")
+            log.warning(
+                f"/etc/sudoers does not include {SUDO_FILE}: {name} cannot use sudo unless a group allows it"
+            )
         return SUDO_FILE
     if programs.find(root, "doas"):
         line = f"permit {'nopass ' if without_password else ''}{name}\n"
         folder_is_there = root.is_folder(DOAS_FILE.rpartition("/")[0])
         path = DOAS_FILE if folder_is_there else _DOAS_CONF
         if not folder_is_there and root.read(_DOAS_CONF) not in (None, line.encode()):
-            log.warning(f"{_DOAS_CONF} is there and no /etc/doas.d: {name} cannot use doas unless it says so")
+            log.warning(
+                f"{_DOAS_CONF} is there and no /etc/doas.d: {name} cannot use doas unless it says so"
+            )
             return ""
         _put(root, path, line, ("doas", "-C"), log)
         return path
@@ -64,5 +68,8 @@ def _includes_drop_ins(root: "Root") -> bool:
         content = root.read(path)
         if content is not None:
             words = [line.split() for line in content.decode("utf-8", "replace").splitlines()]
-            return any(line[:1] in (["@includedir"], ["#includedir"]) and line[1:] == ["/etc/sudoers.d"] for line in words)
+            return any(
+                line[:1] in (["@includedir"], ["#includedir"]) and line[1:] == ["/etc/sudoers.d"]
+                for line in words
+            )
     return False

@@ -36,10 +36,29 @@ if TYPE_CHECKING:
             """Remove these links; returns those that were there."""
 
 
-NAMES = ("systemd", "openrc", "sysvinit", "runit", "s6", "s6-rc", "dinit", "finit", "busybox", "dracut", "initramfs-tools")
+NAMES = (
+    "systemd",
+    "openrc",
+    "sysvinit",
+    "runit",
+    "s6",
+    "s6-rc",
+    "dinit",
+    "finit",
+    "busybox",
+    "dracut",
+    "initramfs-tools",
+)
 INITRAMFS = ("dracut", "initramfs-tools")  # makers of it, never detected: who wants them names them
 # What /sbin/init is a link to, where it is one.
-_BY_LINK = (("systemd", "systemd"), ("openrc-init", "openrc"), ("runit", "runit"), ("dinit", "dinit"), ("finit", "finit"), ("s6", "s6"))
+_BY_LINK = (
+    ("systemd", "systemd"),
+    ("openrc-init", "openrc"),
+    ("runit", "runit"),
+    ("dinit", "dinit"),
+    ("finit", "finit"),
+    ("s6", "s6"),
+)
 # Otherwise what is there besides it, in this order: OpenRC runs under the init of sysvinit or busybox, and Debian's sysvinit keeps an rcS for itself.
 _BY_FILE = (
     ("/sbin/openrc-run", "openrc"),

@@ -106,15 +106,25 @@ SYSTEMS = {
             _DRACUT_SETUP,
             {},
             files={_DRACUT_FLAG: _DRACUT_CONFIGURATION},
-            beside={"/usr/lib/dracut/modules.d/95azready/azready.sh": _filled(f"#!/bin/sh\n{_RUN}", '"$NEWROOT"', _DRACUT_FLAG)},
+            beside={
+                "/usr/lib/dracut/modules.d/95azready/azready.sh": _filled(
+                    f"#!/bin/sh\n{_RUN}", '"$NEWROOT"', _DRACUT_FLAG
+                )
+            },
         ),
         Scripts(
             "initramfs-tools",
             "/etc/initramfs-tools/hooks/azready",
             _TOOLS_HOOK,
             {},
-            files={_TOOLS_FLAG: "# azready runs in the initramfs; it removes this file when its work is done.\n"},
-            beside={"/etc/initramfs-tools/scripts/local-bottom/azready": _filled(_TOOLS_SCRIPT + _RUN, '"$rootmnt"', _TOOLS_FLAG)},
+            files={
+                _TOOLS_FLAG: "# azready runs in the initramfs; it removes this file when its work is done.\n"
+            },
+            beside={
+                "/etc/initramfs-tools/scripts/local-bottom/azready": _filled(
+                    _TOOLS_SCRIPT + _RUN, '"$rootmnt"', _TOOLS_FLAG
+                )
+            },
         ),
     )
 }

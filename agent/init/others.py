@@ -131,10 +131,15 @@ class Scripts:
         parts = self._parts(executable)
         if len(parts) == 1:
             return parts[self.path]
-        return "".join(f"# {path}{'' if text else ' (empty)'}\n{text}" for path, text in parts.items())
+        return "".join(
+            f"# {path}{'' if text else ' (empty)'}\n{text}" for path, text in parts.items()
+        )
 
     def _parts(self, executable: str) -> "dict[str, str]":
-        return {path: text.format(executable=executable) for path, text in ({self.path: self._text} | dict(self._beside)).items()}
+        return {
+            path: text.format(executable=executable)
+            for path, text in ({self.path: self._text} | dict(self._beside)).items()
+        }
 
     def paths(self) -> "tuple[str, ...]":
         """The files of the script."""
@@ -178,7 +183,9 @@ class Scripts:
 
     def enabled(self, root: "Root") -> "list[str]":
         """The links, or files, that are there. Raises GuestError."""
-        return [link for link in self._links if root.is_link(link)] + [path for path in self._files if root.exists(path)]
+        return [link for link in self._links if root.is_link(link)] + [
+            path for path in self._files if root.exists(path)
+        ]
 
     def disable(self, root: "Root") -> "list[str]":
         """Remove them; returns those that were there. Raises GuestError."""
@@ -188,7 +195,9 @@ class Scripts:
 def _own(path: str) -> str:
     """The topmost folder on the way to a file of ours that is ours as a whole, else the file itself."""
     parts = path.split("/")
-    return "/".join(parts[: next(count for count, part in enumerate(parts, 1) if "azready" in part)])
+    return "/".join(
+        parts[: next(count for count, part in enumerate(parts, 1) if "azready" in part)]
+    )
 
 
 class SysV(Scripts):
@@ -240,7 +249,12 @@ def with_azready(order: str) -> str:
     """A .depend.start (a makefile: TARGETS = names; name: those before it) with azready in it, before the servers that let people in."""
     lines = without_azready(order).splitlines()
     targets = next((line.split()[2:] for line in lines if line.startswith("TARGETS =")), [])
-    lines = [f"{line} azready" if line.startswith(("TARGETS =", *(f"{name}:" for name in _BEFORE))) else line for line in lines]
+    lines = [
+        f"{line} azready"
+        if line.startswith(("TARGETS =", *(f"{name}:" for name in _BEFORE)))
+        else line
+        for line in lines
+    ]
     ruled = [line.partition(":")[0] for line in lines]
     lines += [f"{name}: azready" for name in _BEFORE if name in targets and name not in ruled]
     return "\n".join(lines) + "\n"
@@ -265,10 +279,32 @@ _LOCAL_FILES = ("filesystems", "late-filesystems", "local.target", "mount-filesy
 SYSTEMS = {
     system.name: system
     for system in (
-        Scripts("openrc", "/etc/init.d/azready", _OPENRC, {"/etc/runlevels/default/azready": "/etc/init.d/azready"}),
-        SysV("sysvinit", "/etc/init.d/azready", _SYSVINIT, {f"/etc/rc{level}.d/S01azready": "../init.d/azready" for level in "2345"}),
-        Scripts("runit", "/etc/sv/azready/run", _RUNIT, {f"{folder}/azready": "/etc/sv/azready" for folder in _SERVICE_FOLDERS}, one_of=_SERVICE_FOLDERS),
-        Scripts("s6", "/etc/sv/azready/run", _S6, {f"{folder}/azready": "/etc/sv/azready" for folder in _SCAN_FOLDERS}, one_of=_SCAN_FOLDERS),
+        Scripts(
+            "openrc",
+            "/etc/init.d/azready",
+            _OPENRC,
+            {"/etc/runlevels/default/azready": "/etc/init.d/azready"},
+        ),
+        SysV(
+            "sysvinit",
+            "/etc/init.d/azready",
+            _SYSVINIT,
+            {f"/etc/rc{level}.d/S01azready": "../init.d/azready" for level in "2345"},
+        ),
+        Scripts(
+            "runit",
+            "/etc/sv/azready/run",
+            _RUNIT,
+            {f"{folder}/azready": "/etc/sv/azready" for folder in _SERVICE_FOLDERS},
+            one_of=_SERVICE_FOLDERS,
+        ),
+        Scripts(
+            "s6",
+            "/etc/sv/azready/run",
+            _S6,
+            {f"{folder}/azready": "/etc/sv/azready" for folder in _SCAN_FOLDERS},
+            one_of=_SCAN_FOLDERS,
+        ),
         Scripts(
             "s6-rc",
             "/etc/s6/sv/azready/up",
@@ -276,7 +312,10 @@ SYSTEMS = {
             {},
             mode=0o644,
             files={"/etc/s6/adminsv/default/contents.d/azready": ""},
-            beside={"/etc/s6/sv/azready/type": "oneshot\n", "/etc/s6/sv/azready/dependencies.d/mount-filesystems": ""},
+            beside={
+                "/etc/s6/sv/azready/type": "oneshot\n",
+                "/etc/s6/sv/azready/dependencies.d/mount-filesystems": "",
+            },
         ),
         Scripts(
             "dinit",
@@ -290,7 +329,10 @@ SYSTEMS = {
             "finit",
             "/etc/finit.d/available/azready.conf",
             _FINIT,
-            {f"{folder}/azready.conf": "/etc/finit.d/available/azready.conf" for folder in _FINIT_FOLDERS},
+            {
+                f"{folder}/azready.conf": "/etc/finit.d/available/azready.conf"
+                for folder in _FINIT_FOLDERS
+            },
             mode=0o644,
             one_of=_FINIT_FOLDERS,
         ),

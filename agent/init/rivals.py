@@ -55,7 +55,9 @@ def _by_another(root: "Root", services: "tuple[str, ...]") -> str:
     for folder in _STARTED:
         for entry in root.names(folder):
             is_numbered = entry[:1] == "S" and entry[1:3].isdigit()
-            if (entry[3:] if is_numbered else entry) in services and (is_numbered or not folder.startswith(("/etc/rc", "/etc/init.d"))):
+            if (entry[3:] if is_numbered else entry) in services and (
+                is_numbered or not folder.startswith(("/etc/rc", "/etc/init.d"))
+            ):
                 return f"{folder}/{entry}"
     return ""
 

@@ -11,7 +11,11 @@ NAME = "azready.service"
 PATH = "/etc/systemd/system"
 UNIT = f"{PATH}/{NAME}"
 WANTS = f"{PATH}/multi-user.target.wants"
-FOLDERS = (PATH, "/usr/lib/systemd/system", "/lib/systemd/system")  # of units: the administrator's, and those of packages
+FOLDERS = (
+    PATH,
+    "/usr/lib/systemd/system",
+    "/lib/systemd/system",
+)  # of units: the administrator's, and those of packages
 
 # Builders of images and, on some distributions, a first boot run `systemctl preset-all`, which disables what no preset enables.
 PRESET = "/etc/systemd/system-preset/80-azready.preset"
@@ -84,7 +88,9 @@ def is_used(root: "Root") -> bool:
 
 def place(root: "Root", unit_name: str = NAME) -> str:
     """The path of the unit that is there, as the image sees it; "" if there is none. Raises GuestError."""
-    return next((path for path in (f"{folder}/{unit_name}" for folder in FOLDERS) if root.exists(path)), "")
+    return next(
+        (path for path in (f"{folder}/{unit_name}" for folder in FOLDERS) if root.exists(path)), ""
+    )
 
 
 def install(root: "Root", executable: str) -> bool:
@@ -109,7 +115,10 @@ def enable(root: "Root") -> bool:
     """Make the link that starts the unit at boot, wherever that is, as `systemctl enable` does; False if it was there. Raises GuestError."""
     unit_path = place(root)
     allowed = root.discard(DISABLED)
-    return root.link(f"{WANTS}/{NAME}", f"../{NAME}" if unit_path in (UNIT, "") else unit_path) or allowed
+    return (
+        root.link(f"{WANTS}/{NAME}", f"../{NAME}" if unit_path in (UNIT, "") else unit_path)
+        or allowed
+    )
 
 
 def enabled(root: "Root") -> list[str]:
@@ -119,7 +128,11 @@ def enabled(root: "Root") -> list[str]:
 
 def links(root: "Root", folder: str, unit_name: str) -> list[str]:
     """Every link below `folder` that starts a unit. Raises GuestError."""
-    places = [f"{folder}/{directory}/{unit_name}" for directory in root.names(folder) if directory.endswith((".wants", ".requires"))]
+    places = [
+        f"{folder}/{directory}/{unit_name}"
+        for directory in root.names(folder)
+        if directory.endswith((".wants", ".requires"))
+    ]
     return [place for place in places if root.is_link(place)]
 
 

@@ -29,7 +29,9 @@ class GoalState:
 
     __slots__ = ("container_id", "incarnation", "instance_id", "role_instances")
 
-    def __init__(self, incarnation: str, container_id: str, instance_id: str, role_instances: int) -> None:
+    def __init__(
+        self, incarnation: str, container_id: str, instance_id: str, role_instances: int
+    ) -> None:
         self.incarnation = incarnation
         self.container_id = container_id
         self.instance_id = instance_id
@@ -53,7 +55,13 @@ def parse(document: bytes) -> GoalState:
         if path == _INSTANCE and not role_instances:
             raise NoRoleInstance("the goal state lists no RoleInstance yet")
         if not values.get(path):
-            state = "missing from" if path not in values else "empty in" if values[path] == "" else "no text, it holds an element, in"
+            state = (
+                "missing from"
+                if path not in values
+                else "empty in"
+                if values[path] == ""
+                else "no text, it holds an element, in"
+            )
             raise GoalStateError(f"{path.removeprefix('GoalState/')} is {state} the goal state")
     incarnation, container_id, instance_id = (values[path] or "" for path in _WANTED)
     return GoalState(incarnation, container_id, instance_id, role_instances)

@@ -6,7 +6,9 @@ health report says Role (azure-platform.md; element names as in Microsoft's page
 
 from agent.protocol.goalstate import GoalState
 
-MAX_DESCRIPTION = 512  # characters before escaping: five bytes each at worst, within the platform's 4096
+MAX_DESCRIPTION = (
+    512  # characters before escaping: five bytes each at worst, within the platform's 4096
+)
 
 
 def ready(goal_state: GoalState) -> bytes:
@@ -41,9 +43,16 @@ def escape(text: str) -> str:
     """`text` as XML character data: markup escaped, a carriage return kept, characters that XML 1.0 does not allow replaced by U+FFFD."""
     if not (text.isascii() and text.isprintable()):
         text = "".join(character if _allowed(ord(character)) else "\ufffd" for character in text)
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+    return (
+        text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
+    )
 
 
 def _allowed(code: int) -> bool:
     """XML 1.0, production 2 (Char)."""
-    return code in (0x9, 0xA, 0xD) or 0x20 <= code <= 0xD7FF or 0xE000 <= code <= 0xFFFD or code >= 0x10000
+    return (
+        code in (0x9, 0xA, 0xD)
+        or 0x20 <= code <= 0xD7FF
+        or 0xE000 <= code <= 0xFFFD
+        or code >= 0x10000
+    )

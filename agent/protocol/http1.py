@@ -12,7 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MAX_HEADER = 64 * 1024  # bytes: all lines of one answer together: status, headers, 1xx responses, chunk sizes, trailers
+MAX_HEADER = (
+    64 * 1024
+)  # bytes: all lines of one answer together: status, headers, 1xx responses, chunk sizes, trailers
 MAX_BODY = 1024 * 1024  # bytes
 
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
@@ -41,7 +43,9 @@ class Response:
         self.body = body
 
 
-def request(method: str, target: str, host: str, headers: dict[str, str], body: "bytes | None" = None) -> bytes:
+def request(
+    method: str, target: str, host: str, headers: dict[str, str], body: "bytes | None" = None
+) -> bytes:
     """The bytes of one request on a connection of its own (`Connection: close`).
 
     `target` is path and query as they go on the wire, `host` the authority ("168.63.129.16" or "127.0.0.1:8080"). The caller vouches that none of them holds
@@ -80,7 +84,9 @@ class ResponseReader:
             pass
         if self._state == self._complete:
             if self._buffer:
-                raise HttpError(f"the HTTP answer goes on for {len(self._buffer)} bytes behind its end")
+                raise HttpError(
+                    f"the HTTP answer goes on for {len(self._buffer)} bytes behind its end"
+                )
             return self._response()
         return None
 
@@ -90,7 +96,9 @@ class ResponseReader:
             return self._response()
         if not self._header_bytes and not self._buffer:
             raise HttpError("the connection was closed before an HTTP answer came")
-        raise HttpError(f"the HTTP answer was cut short after {self._header_bytes + len(self._body) + len(self._buffer)} bytes")
+        raise HttpError(
+            f"the HTTP answer was cut short after {self._header_bytes + len(self._body) + len(self._buffer)} bytes"
+        )
 
     def _response(self) -> Response:
         return Response(self._status, self._reason, self._headers, bytes(self._body))
@@ -101,7 +109,9 @@ class ResponseReader:
         end = self._buffer.find(b"\n", 0, left)
         if end < 0:
             if len(self._buffer) >= left:
-                raise HttpError(f"the header block of the HTTP answer is longer than {MAX_HEADER} bytes, chunk lines and trailers included")
+                raise HttpError(
+                    f"the header block of the HTTP answer is longer than {MAX_HEADER} bytes, chunk lines and trailers included"
+                )
             return None
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
@@ -109,7 +119,9 @@ class ResponseReader:
         if line.endswith(b"\r"):
             line = line[:-1]
         if b"\r" in line or b"\0" in line:
-            raise HttpError(f"a line of the HTTP answer holds a stray control character: {_shown(line)}")
+            raise HttpError(
+                f"a line of the HTTP answer holds a stray control character: {_shown(line)}"
+            )
         return line
 
     # The states. Each returns True when it got on, False when it needs more bytes.
@@ -120,15 +132,24 @@ class ResponseReader:
             # Say it at the first wrong byte: a peer that speaks something else may never send a line end.
             start = bytes(self._buffer[:5])
             if start != b"HTTP/"[: len(start)]:
-                raise HttpError(f"the answer is not HTTP: it starts with {_shown(bytes(self._buffer[:40]))}")
+                raise HttpError(
+                    f"the answer is not HTTP: it starts with {_shown(bytes(self._buffer[:40]))}"
+                )
             return False
         version, _, rest = line.partition(b" ")
         code, _, reason = rest.partition(b" ")
-        if version not in (b"HTTP/1.1", b"HTTP/1.0") or len(code) != 3 or not _DIGITS.issuperset(code) or code < b"100":
+        if (
+            version not in (b"HTTP/1.1", b"HTTP/1.0")
+            or len(code) != 3
+            or not _DIGITS.issuperset(code)
+            or code < b"100"
+        ):
             raise HttpError(f"the answer is not HTTP/1.x: its first line is {_shown(line)}")
         self._status = int(code)
         if self._status == 101:
-            raise HttpError("the HTTP answer switches to another protocol (101), which was not asked for")
+            raise HttpError(
+                "the HTTP answer switches to another protocol (101), which was not asked for"
+            )
         self._reason = reason.decode("latin-1").strip()
         self._version = version
         self._headers = {}
@@ -155,7 +176,9 @@ class ResponseReader:
         value = raw_value.decode("latin-1").strip(" \t")
         if name in self._headers:
             if name in ("content-length", "transfer-encoding"):
-                raise HttpError(f"the HTTP answer gives {name} twice: {self._headers[name]!r} and {value!r}")
+                raise HttpError(
+                    f"the HTTP answer gives {name} twice: {self._headers[name]!r} and {value!r}"
+                )
             value = f"{self._headers[name]}, {value}"
         self._headers[name] = value
 
@@ -166,12 +189,16 @@ class ResponseReader:
             if length is not None:
                 raise HttpError("the HTTP answer gives both content-length and transfer-encoding")
             if coding.lower() != "chunked" or self._version == b"HTTP/1.0":
-                raise HttpError(f"the HTTP answer uses transfer-encoding {coding!r} ({self._version.decode()}), which is not supported")
+                raise HttpError(
+                    f"the HTTP answer uses transfer-encoding {coding!r} ({self._version.decode()}), which is not supported"
+                )
         if length is not None:
             if not length.isascii() or not length.isdigit() or len(length) > 18:
                 raise HttpError(f"the HTTP answer gives a content-length of {length[:40]!r}")
             if int(length) > MAX_BODY:
-                raise HttpError(f"the HTTP answer announces {length} bytes; the limit is {MAX_BODY}")
+                raise HttpError(
+                    f"the HTTP answer announces {length} bytes; the limit is {MAX_BODY}"
+                )
         if self._status in (204, 304):
             return self._complete
         if coding is not None:
@@ -225,7 +252,9 @@ class ResponseReader:
         if line is None:
             return False
         if line:
-            raise HttpError(f"the HTTP answer holds a chunk that is longer than it says: {_shown(line)} follows")
+            raise HttpError(
+                f"the HTTP answer holds a chunk that is longer than it says: {_shown(line)} follows"
+            )
         self._state = self._chunk_size
         return True
 
@@ -263,13 +292,24 @@ def _date(text: str) -> "int | None":
     if len(words) != 6 or words[5] != "GMT" or words[2] not in _MONTHS:
         return None
     numbers = (words[1], words[3], *words[4].split(":"))
-    if len(numbers) != 5 or not all(number.isascii() and number.isdigit() and len(number) <= 4 for number in numbers):
+    if len(numbers) != 5 or not all(
+        number.isascii() and number.isdigit() and len(number) <= 4 for number in numbers
+    ):
         return None
     day, year, hour, minute, second = map(int, numbers)
     month = _MONTHS.index(words[2]) + 1
     # Days from the civil date, with the year beginning in March so that the leap day comes last.
     year, month = (year - 1, month + 9) if month <= 2 else (year, month - 3)
-    days = 365 * year + year // 4 - year // 100 + year // 400 + (153 * month + 2) // 5 + day - 1 - 719468
+    days = (
+        365 * year
+        + year // 4
+        - year // 100
+        + year // 400
+        + (153 * month + 2) // 5
+        + day
+        - 1
+        - 719468
+    )
     return days * 86400 + hour * 3600 + minute * 60 + second
 
 

@@ -53,7 +53,9 @@ class InstanceMetadata:
         self.name = _text(compute, "name", "compute.")
         self.vm_id = _text(compute, "vmId", "compute.")
         self.admin_username = _text(profile, "adminUsername", "compute.osProfile.")
-        self.disable_password = _truth(profile, "disablePasswordAuthentication", "compute.osProfile.")
+        self.disable_password = _truth(
+            profile, "disablePasswordAuthentication", "compute.osProfile."
+        )
         self.public_keys = _keys(compute)
         self.user_data = _text(compute, "userData", "compute.")
         self.has_custom_data = _truth(extended, "hasCustomData", "extended.compute.")
@@ -63,13 +65,19 @@ class InstanceMetadata:
 def parse(document: bytes) -> InstanceMetadata:
     """Read an instance metadata document (JSON, UTF-8, a BOM is tolerated). Raises MetadataError."""
     if len(document) > MAX_SIZE:
-        raise MetadataError(f"error parsing IMDS metadata: {len(document)} bytes, the limit is {MAX_SIZE}")
+        raise MetadataError(
+            f"error parsing IMDS metadata: {len(document)} bytes, the limit is {MAX_SIZE}"
+        )
     try:
         root = _decode(document.removeprefix(b"\xef\xbb\xbf").decode("utf-8").strip(" \t\r\n"))
     except (ValueError, RecursionError) as error:
-        raise MetadataError(f"error parsing IMDS metadata: {type(error).__name__}: {str(error)[:200]}") from None
+        raise MetadataError(
+            f"error parsing IMDS metadata: {type(error).__name__}: {str(error)[:200]}"
+        ) from None
     if not isinstance(root, dict):
-        raise MetadataError(f"error parsing IMDS metadata: an object is expected, not {_kind(root)}")
+        raise MetadataError(
+            f"error parsing IMDS metadata: an object is expected, not {_kind(root)}"
+        )
     return InstanceMetadata(root)
 
 
@@ -89,14 +97,19 @@ def _decode(text: str) -> object:
         value, end = make_scanner(_Rules)(text, 0)  # type: ignore[arg-type]  # any object with these attributes
         if end == len(text):
             return value
-    except (StopIteration, TypeError):  # no value where one belongs; a constant, for which there is no rule
+    except (
+        StopIteration,
+        TypeError,
+    ):  # no value where one belongs; a constant, for which there is no rule
         pass
     from json import JSONDecodeError
 
     raise JSONDecodeError("not a JSON document", text, end)
 
 
-def _get(parent: "dict[str, object]", key: str, prefix: str, kinds: "type | tuple[type, ...]") -> object:
+def _get(
+    parent: "dict[str, object]", key: str, prefix: str, kinds: "type | tuple[type, ...]"
+) -> object:
     """The value of `key`, or None if IMDS says nothing (absent, null, empty text); raises MetadataError if it is not of `kinds`."""
     value = parent.get(key)
     if value is None or value == "":
@@ -132,12 +145,26 @@ def _keys(compute: "dict[str, object]") -> list[PublicKey]:
     keys = []
     for entry in value if isinstance(value, list) else ():
         if not isinstance(entry, dict):
-            raise MetadataError(f"invalid IMDS metadata for key=compute.publicKeys: an entry is {_kind(entry)}")
-        keys.append(PublicKey(_text(entry, "keyData", "compute.publicKeys."), _text(entry, "path", "compute.publicKeys.")))
+            raise MetadataError(
+                f"invalid IMDS metadata for key=compute.publicKeys: an entry is {_kind(entry)}"
+            )
+        keys.append(
+            PublicKey(
+                _text(entry, "keyData", "compute.publicKeys."),
+                _text(entry, "path", "compute.publicKeys."),
+            )
+        )
     return keys
 
 
 def _kind(value: object) -> str:
     """What JSON calls the type of `value`; the value itself stays out of messages, it may be private."""
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a truth value", int: "a number", float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "a string",
+        bool: "a truth value",
+        int: "a number",
+        float: "a number",
+    }
     return names.get(type(value), "null")

@@ -24,7 +24,9 @@ class Iso9660Error(MediumError):
     """This is no ISO 9660, or one that cannot be read."""
 
 
-def read_files(read: "Callable[[int, int], bytes]", size: int, names: "tuple[str, ...]") -> "dict[str, bytes]":
+def read_files(
+    read: "Callable[[int, int], bytes]", size: int, names: "tuple[str, ...]"
+) -> "dict[str, bytes]":
     """The files of the root folder that are in `names` (compared without case), name as in `names` -> content.
 
     `read(offset, length)` gives bytes of the medium, `size` is its length in bytes. Raises MediumError.
@@ -34,7 +36,9 @@ def read_files(read: "Callable[[int, int], bytes]", size: int, names: "tuple[str
     found: dict[str, bytes] = {}
     for root, joliet in _roots(medium):
         for entry_names, extents in _files(medium, root, joliet=joliet):
-            name = next((spellings[spelling] for spelling in entry_names if spelling in spellings), None)
+            name = next(
+                (spellings[spelling] for spelling in entry_names if spelling in spellings), None
+            )
             if name is not None and name not in found:
                 found[name] = _content(medium, extents)
     return found
@@ -61,7 +65,9 @@ def _roots(medium: Medium) -> "list[tuple[bytes, bool]]":
     return roots
 
 
-def _files(medium: Medium, root: bytes, *, joliet: bool) -> "Iterator[tuple[list[str], list[tuple[int, int]]]]":
+def _files(
+    medium: Medium, root: bytes, *, joliet: bool
+) -> "Iterator[tuple[list[str], list[tuple[int, int]]]]":
     """(spellings of the name, [(offset, length) in bytes]) of each file in a folder."""
     size = number(root, 10, 4)
     if size > _MAX_DIRECTORY:
@@ -128,7 +134,10 @@ def _rock_ridge_name(medium: Medium, use: bytes) -> str:
             if kind == b"NM" and length >= 5:
                 pieces.append(use[at + 5 : at + length])
             elif kind == b"CE" and length >= 28:
-                following = (number(use, at + 4, 4) * _SECTOR + number(use, at + 12, 4), number(use, at + 20, 4))
+                following = (
+                    number(use, at + 4, 4) * _SECTOR + number(use, at + 12, 4),
+                    number(use, at + 20, 4),
+                )
             elif kind == b"ST":
                 break
             at += length
@@ -144,6 +153,8 @@ def _joliet_name(name: bytes) -> str:
 
 def _spellings(name: str) -> "set[str]":
     """How a name may stand on the medium, in lower case: as it is, in the characters of ISO 9660, and cut to 8.3 (ECMA-119 7.5)."""
-    mapped = "".join(character if character.isalnum() or character == "." else "_" for character in name.lower())
+    mapped = "".join(
+        character if character.isalnum() or character == "." else "_" for character in name.lower()
+    )
     base, _, extension = mapped.rpartition(".")
     return {name.lower(), mapped, f"{base[:8]}.{extension[:3]}"}

@@ -26,21 +26,33 @@ def record(key: str, value: str) -> bytes:
 def parse(pool: bytes) -> "list[tuple[str, str]]":
     """The (key, value) pairs of a whole pool file. Raises KvpError for a size that is no multiple of a record's and for what is not UTF-8."""
     if len(pool) % RECORD_SIZE:
-        raise KvpError(f"the key-value pool has {len(pool)} bytes, which is no multiple of {RECORD_SIZE}")
+        raise KvpError(
+            f"the key-value pool has {len(pool)} bytes, which is no multiple of {RECORD_SIZE}"
+        )
     try:
-        return [(_text(pool[at : at + KEY_SIZE]), _text(pool[at + KEY_SIZE : at + RECORD_SIZE])) for at in range(0, len(pool), RECORD_SIZE)]
+        return [
+            (_text(pool[at : at + KEY_SIZE]), _text(pool[at + KEY_SIZE : at + RECORD_SIZE]))
+            for at in range(0, len(pool), RECORD_SIZE)
+        ]
     except UnicodeDecodeError as error:
         raise KvpError(f"the key-value pool is not UTF-8: {error.reason}") from None
 
 
 def success(agent: str, timestamp: str, vm_id: str, more: "tuple[str, ...]" = ()) -> str:
     """The value of the record of a provisioning that worked; `agent` is name/version, `timestamp` UTC in ISO 8601, `more` further `name=value`."""
-    return _row("result=success", f"agent={agent}", f"timestamp={timestamp}", f"vm_id={vm_id}", *more)
+    return _row(
+        "result=success", f"agent={agent}", f"timestamp={timestamp}", f"vm_id={vm_id}", *more
+    )
 
 
 def error(reason: str, agent: str, timestamp: str, vm_id: str) -> str:
     """The value of the record of one that failed, also the description in the health report; the reason is cut, so that all the rest arrives."""
-    rest = (f"agent={agent}", f"vm_id={vm_id}", f"timestamp={timestamp}", f"documentation_url={_DOCUMENTATION}")
+    rest = (
+        f"agent={agent}",
+        f"vm_id={vm_id}",
+        f"timestamp={timestamp}",
+        f"documentation_url={_DOCUMENTATION}",
+    )
     # The host reads MAX_VALUE bytes, a health report 512 characters: what stands behind the reason must be inside both.
     room = 500 - len(_row("result=error", "", *rest))
     return _row("result=error", f"reason={reason[:room]}"[:room], *rest)

@@ -40,12 +40,16 @@ class Medium:
             raise MediumError(f"the medium points to byte {offset + length} and has {self.size}")
         data = self._read(offset, length)
         if len(data) != length:
-            raise MediumError(f"the medium ends {length - len(data)} bytes early, at byte {offset + len(data)}")
+            raise MediumError(
+                f"the medium ends {length - len(data)} bytes early, at byte {offset + len(data)}"
+            )
         return data
 
 
 def number(data: bytes, at: int, size: int) -> int:
     """The unsigned little-endian number of `size` bytes at `at`. Raises MediumError if `data` ends before it."""
     if at < 0 or at + size > len(data):
-        raise MediumError(f"a field at byte {at} lies behind the end of its structure of {len(data)} bytes")
+        raise MediumError(
+            f"a field at byte {at} lies behind the end of its structure of {len(data)} bytes"
+        )
     return int.from_bytes(data[at : at + size], "little")

@@ -62,7 +62,14 @@ class Route:
 def request(kind: int) -> bytes:
     """The message that asks for all LINKS, ADDRESSES or ROUTES, of every address family."""
     length = _HEADER + _FIXED[kind]
-    return _u(length, 4) + _u(kind, 2) + _u(_REQUEST_DUMP, 2) + _u(1, 4) + bytes(4) + bytes(_FIXED[kind])
+    return (
+        _u(length, 4)
+        + _u(kind, 2)
+        + _u(_REQUEST_DUMP, 2)
+        + _u(1, 4)
+        + bytes(4)
+        + bytes(_FIXED[kind])
+    )
 
 
 def parse(data: bytes) -> "tuple[list[Link | Address | Route], bool]":
@@ -71,11 +78,15 @@ def parse(data: bytes) -> "tuple[list[Link | Address | Route], bool]":
     while data:
         length, kind = _number(data, 0, 4), _number(data, 4, 2)
         if not _HEADER <= length <= len(data):
-            raise NetlinkError(f"a netlink message says it has {length} bytes, and {len(data)} are there")
+            raise NetlinkError(
+                f"a netlink message says it has {length} bytes, and {len(data)} are there"
+            )
         if kind == _DONE:
             return found, True
         if kind == _ERROR:
-            raise NetlinkError(f"the kernel refused a netlink request with error {2**32 - _number(data, _HEADER, 4)}")
+            raise NetlinkError(
+                f"the kernel refused a netlink request with error {2**32 - _number(data, _HEADER, 4)}"
+            )
         asked = _ANSWER.get(kind)
         if asked is not None:
             body = data[_HEADER:length]
@@ -89,7 +100,13 @@ def parse(data: bytes) -> "tuple[list[Link | Address | Route], bool]":
 def _link(body: bytes, attributes: "dict[int, bytes]") -> Link:
     flags = _number(body, 8, 4)
     name = attributes.get(_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
-    return Link(_number(body, 4, 4), name, attributes.get(_MAC, b""), up=bool(flags & _UP), running=bool(flags & _RUNNING))
+    return Link(
+        _number(body, 4, 4),
+        name,
+        attributes.get(_MAC, b""),
+        up=bool(flags & _UP),
+        running=bool(flags & _RUNNING),
+    )
 
 
 def _address(body: bytes, attributes: "dict[int, bytes]") -> "Address | None":
@@ -117,7 +134,9 @@ def _attributes(data: bytes) -> "dict[int, bytes]":
     while len(data) >= 4:
         length, kind = _number(data, 0, 2), _number(data, 2, 2)
         if not 4 <= length <= len(data):
-            raise NetlinkError(f"a netlink attribute says it has {length} bytes, and {len(data)} are there")
+            raise NetlinkError(
+                f"a netlink attribute says it has {length} bytes, and {len(data)} are there"
+            )
         attributes[kind] = data[4:length]
         data = data[(length + 3) // 4 * 4 :]
     return attributes

@@ -32,7 +32,10 @@ _LEAVES = {
     _path(*_SET, "UserData"): "custom_data",
     _path(*_SETTINGS, "PreprovisionedVm"): "preprovisioned",
 }
-_KEY_LEAVES = (_path(*_SET, "SSH", "PublicKeys", "PublicKey", "Path"), _path(*_SET, "SSH", "PublicKeys", "PublicKey", "Value"))
+_KEY_LEAVES = (
+    _path(*_SET, "SSH", "PublicKeys", "PublicKey", "Path"),
+    _path(*_SET, "SSH", "PublicKeys", "PublicKey", "Value"),
+)
 
 
 class OvfError(ProtocolError):
@@ -46,13 +49,23 @@ class Environment:
     `public_keys` list of PublicKey, whose key_data is "" where the document holds only a fingerprint.
     """
 
-    __slots__ = ("custom_data", "disable_password", "host_name", "password", "preprovisioned", "public_keys", "user_name")
+    __slots__ = (
+        "custom_data",
+        "disable_password",
+        "host_name",
+        "password",
+        "preprovisioned",
+        "public_keys",
+        "user_name",
+    )
 
     def __init__(self, values: "dict[str, str]", public_keys: "list[PublicKey]") -> None:
         self.host_name = values.get("host_name", "")
         self.user_name = values.get("user_name", "")
         self.password = values.get("password", "")
-        self.disable_password = _truth(values, "disable_password", "DisableSshPasswordAuthentication")
+        self.disable_password = _truth(
+            values, "disable_password", "DisableSshPasswordAuthentication"
+        )
         self.custom_data = values.get("custom_data", "")
         self.preprovisioned = _truth(values, "preprovisioned", "PreprovisionedVm")
         self.public_keys = public_keys
@@ -61,7 +74,9 @@ class Environment:
 def parse(document: bytes) -> Environment:
     """Read ovf-env.xml (UTF-8). Raises OvfError."""
     try:
-        found = xml.texts(document, _ROOT, (*_LEAVES, *_KEY_LEAVES), (_SECTION, _KEY), longest=xml.MAX_SIZE)
+        found = xml.texts(
+            document, _ROOT, (*_LEAVES, *_KEY_LEAVES), (_SECTION, _KEY), longest=xml.MAX_SIZE
+        )
     except xml.NotWellFormed as error:
         raise OvfError(f"error parsing ovf-env.xml: it {error}") from None
     except xml.XmlError as error:
@@ -72,7 +87,9 @@ def parse(document: bytes) -> Environment:
     keys: list[PublicKey] = []
     for path, text in found:
         if text is None:
-            raise OvfError("unexpected metadata parsing ovf-env.xml: it holds an element where text belongs")
+            raise OvfError(
+                "unexpected metadata parsing ovf-env.xml: it holds an element where text belongs"
+            )
         if path == _KEY:
             keys.append(PublicKey("", ""))
         elif path == _KEY_LEAVES[0]:
@@ -87,5 +104,7 @@ def parse(document: bytes) -> Environment:
 def _truth(values: "dict[str, str]", name: str, element: str) -> "bool | None":
     word = values.get(name, "").lower()
     if word not in ("", "true", "false", "1", "0"):  # xs:boolean
-        raise OvfError(f"unexpected metadata parsing ovf-env.xml: {element} is neither true nor false")
+        raise OvfError(
+            f"unexpected metadata parsing ovf-env.xml: {element} is neither true nor false"
+        )
     return word in ("true", "1") if word else None

@@ -38,7 +38,9 @@ class UdfError(MediumError):
     """This is no UDF, or one that cannot be read."""
 
 
-def read_files(read: "Callable[[int, int], bytes]", size: int, names: "tuple[str, ...]") -> "dict[str, bytes]":
+def read_files(
+    read: "Callable[[int, int], bytes]", size: int, names: "tuple[str, ...]"
+) -> "dict[str, bytes]":
     """The files of the root folder that are in `names` (compared without case), name as in `names` -> content.
 
     `read(offset, length)` gives bytes of the medium, `size` is its length in bytes. Raises MediumError.
@@ -99,7 +101,11 @@ class _Volume:
             _checked(entry[:padded], _NAME)
             kind = entry[18]
             if not kind & (_IS_DIRECTORY | _IS_DELETED | _IS_PARENT):
-                yield _name(entry[length - entry[19] : length]), number(entry, 24, 4), number(entry, 28, 2)
+                yield (
+                    _name(entry[length - entry[19] : length]),
+                    number(entry, 24, 4),
+                    number(entry, 28, 2),
+                )
             at += padded
 
     def file(self, block: int, partition: int, limit: int) -> bytes:
@@ -129,7 +135,9 @@ class _Volume:
             raise UdfError(f"a file entry has the strategy {number(entry, 20, 2)}, not 4")
         return _checked(entry, tag)
 
-    def _content(self, descriptors: bytes, kind: int, partition: int, size: int) -> "Iterator[bytes]":
+    def _content(
+        self, descriptors: bytes, kind: int, partition: int, size: int
+    ) -> "Iterator[bytes]":
         for extent_kind, length, block, home in self._extents(descriptors, kind, partition):
             if size <= 0:
                 return
@@ -137,7 +145,9 @@ class _Volume:
             size -= here
             yield self._read(home, block, here) if extent_kind == _RECORDED else bytes(here)
 
-    def _extents(self, descriptors: bytes, kind: int, partition: int) -> "Iterator[tuple[int, int, int, int]]":
+    def _extents(
+        self, descriptors: bytes, kind: int, partition: int
+    ) -> "Iterator[tuple[int, int, int, int]]":
         """(kind, bytes, block, partition) of each extent that allocation descriptors list, across their continuations."""
         step, at = _DESCRIPTOR_SIZE[kind], 0
         for _ in range(_MAX_EXTENTS):
@@ -251,7 +261,10 @@ class _Volume:
         kind, descriptors = _allocation(entry)
         if kind not in _DESCRIPTOR_SIZE:
             raise UdfError(f"the metadata file has allocation descriptors of kind {kind}")
-        return [(extent, -(-length // self._block)) for _, length, extent, _ in self._extents(descriptors, kind, home)]
+        return [
+            (extent, -(-length // self._block))
+            for _, length, extent, _ in self._extents(descriptors, kind, home)
+        ]
 
     def _sparable(self, plain: "Pieces", entry: bytes) -> "Pieces":
         """Packets that went bad are elsewhere; the sparing table says where (UDF 2.2.9, 2.2.12)."""
@@ -261,7 +274,10 @@ class _Volume:
         moved: dict[int, int] = {}
         for index in range(tables):
             try:
-                table = _checked(self._medium.at(number(entry, 48 + 4 * index, 4) * self._sector, size), _SPARING_TABLE)
+                table = _checked(
+                    self._medium.at(number(entry, 48 + 4 * index, 4) * self._sector, size),
+                    _SPARING_TABLE,
+                )
             except MediumError:
                 continue
             for at in range(56, min(56 + 8 * number(table, 48, 2), len(table) - 7), 8):

@@ -20,7 +20,13 @@ class NotWellFormed(XmlError):
     """The document is not XML."""
 
 
-def texts(document: bytes, root: str, wanted: "tuple[str, ...]", marks: "tuple[str, ...]" = (), longest: int = 4096) -> "list[tuple[str, str | None]]":
+def texts(
+    document: bytes,
+    root: str,
+    wanted: "tuple[str, ...]",
+    marks: "tuple[str, ...]" = (),
+    longest: int = 4096,
+) -> "list[tuple[str, str | None]]":
     """(path, text) of every element whose path is in `wanted`, stripped of padding, and (path, "") where an element in `marks` starts.
 
     The text is None where an element stands inside of it: whoever needs it must refuse the document.
@@ -46,7 +52,9 @@ def texts(document: bytes, root: str, wanted: "tuple[str, ...]", marks: "tuple[s
 
 
 class _Walk:
-    def __init__(self, root: str, wanted: "tuple[str, ...]", marks: "tuple[str, ...]", longest: int) -> None:
+    def __init__(
+        self, root: str, wanted: "tuple[str, ...]", marks: "tuple[str, ...]", longest: int
+    ) -> None:
         self.found: "list[tuple[str, str | None]]" = []
         self._root = root
         self._wanted = wanted
@@ -80,7 +88,9 @@ class _Walk:
         if self._collecting and len(self._path) == self._collecting_at:
             text = None if self._text is None else "".join(self._text).strip()
             if text and len(text) > self._longest:
-                raise XmlError(f"has {len(text)} characters in {_local(self._collecting)}; the limit is {self._longest}")
+                raise XmlError(
+                    f"has {len(text)} characters in {_local(self._collecting)}; the limit is {self._longest}"
+                )
             self.found.append((self._collecting, text))
             self._collecting = ""
         self._path.pop()

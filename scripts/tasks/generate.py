@@ -35,7 +35,7 @@ _SETTINGS_HEAD = """\
 _CHANGELOG_HEAD = f"# The changelog of the packages. scripts/generate makes it from {CHANGELOG}.\n"
 _UNRELEASED = "2026-01-01"  # that of SOURCE_DATE_EPOCH
 _VERSION = re.compile(
-    r"^## (\S+) \((unreleased|\d{4}-\d{2}-\d{2})\)\n(.*?)(?=^## |\Z)", re.M | re.S
+    r"^## (\S+) \((unreleased|\d{4}-\d{2}-\d{2})\)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL
 )
 
 

@@ -51,7 +51,12 @@ PLACES = {
     "busybox": ("etc/init.d/S98end", SHELL, "etc/init.d/S99end", "S98end"),
     "runit": ("etc/sv/end/run", SHELL, "etc/runit/runsvdir/default/end", "/etc/sv/end"),
     "s6": ("etc/sv/end/run", SHELL, "etc/s6/service/end", "/etc/sv/end"),
-    "finit": ("etc/finit.d/available/end.conf", "task [2345] name:end /sbin/end -- End\n", "etc/finit.d/end.conf", "/etc/finit.d/available/end.conf"),
+    "finit": (
+        "etc/finit.d/available/end.conf",
+        "task [2345] name:end /sbin/end -- End\n",
+        "etc/finit.d/end.conf",
+        "/etc/finit.d/available/end.conf",
+    ),
 }
 NAMES = tuple(PLACES)
 
@@ -109,7 +114,14 @@ def simulated(scenario: pathlib.Path, command: list[str]) -> list[str]:
     """Run a command against a scenario, in a namespace that is the simulator's; returns the reports that the platform accepted."""
     words = ["--netns", "--json", "--strict", "--scenario", str(scenario), "--", *command]
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
-    result = subprocess.run([sys.executable, "-m", "scripts.simulator", *words], cwd=TOP, env=environment, capture_output=True, text=True, timeout=150)
+    result = subprocess.run(
+        [sys.executable, "-m", "scripts.simulator", *words],
+        cwd=TOP,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=150,
+    )
     assert result.returncode == 0, result.stderr + result.stdout[-3000:]
     events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     return [event["report"] for event in events if event.get("report")]
@@ -132,7 +144,10 @@ def _make_busybox_the_init(root: pathlib.Path) -> None:
     """As Buildroot does it: an inittab that runs rcS, which runs every script that is named like one, in order."""
     (root / "sbin/init").symlink_to("/bin/busybox")
     (root / "etc/inittab").write_text("::sysinit:/etc/init.d/rcS\n")
-    _program(root / "etc/init.d/rcS", '#!/bin/sh\nfor script in /etc/init.d/S??*; do [ ! -f "$script" ] || "$script" start; done\n')
+    _program(
+        root / "etc/init.d/rcS",
+        '#!/bin/sh\nfor script in /etc/init.d/S??*; do [ ! -f "$script" ] || "$script" start; done\n',
+    )
 
 
 def _make_s6_the_init(root: pathlib.Path) -> None:

@@ -14,21 +14,30 @@ from tests.conftest import FROZEN
 
 
 @pytest.fixture(scope="module", params=[name for name in lab.NAMES if name != "systemd"])
-def image(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, pathlib.Path, str]]:
+def image(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, pathlib.Path, str]]:
     """(init system, root, what install said)"""
     name = str(request.param)
     root = lab.root_with(name, tmp_path_factory.mktemp(name))
-    said = subprocess.run([FROZEN, "install", "--root", root], check=True, capture_output=True, text=True).stderr
+    said = subprocess.run(
+        [FROZEN, "install", "--root", root], check=True, capture_output=True, text=True
+    ).stderr
     lab.prepare(root, name, cli.DEFAULT_EXECUTABLE)
     yield name, root, said
     shutil.rmtree(root, ignore_errors=True)
 
 
-def test_it_runs_until_it_is_done(image: tuple[str, pathlib.Path, str], tmp_path: pathlib.Path) -> None:
+def test_it_runs_until_it_is_done(
+    image: tuple[str, pathlib.Path, str], tmp_path: pathlib.Path
+) -> None:
     name, root, installed = image
     assert f"init system: {name} (" in installed
     (root / "etc/azready.toml").write_text("deadline = 3\n")
-    assert lab.boot(root, lab.plain(tmp_path, '[[goalstate]]\nstatus = 403\ntimes = "forever"\n')) == []
+    assert (
+        lab.boot(root, lab.plain(tmp_path, '[[goalstate]]\nstatus = 403\ntimes = "forever"\n'))
+        == []
+    )
     assert "gave up reporting Ready" in (root / "var/lib/said").read_text()
     assert init.enabled(Root(str(root)))
     (root / "etc/azready.toml").unlink()

@@ -55,7 +55,9 @@ grep -c "$PWD/$2" /proc/mounts >"$4/mounts"
 
 
 @pytest.fixture(scope="module", params=MAKERS)
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, pathlib.Path]]:
+def built(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[str, pathlib.Path]]:
     """(maker, root with the initramfs unpacked in /var/unpacked)"""
     maker = str(request.param)
     try:
@@ -64,27 +66,50 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     except BuildError as error:
         pytest.skip(str(error))
     root = guests.copy_of(guest, tmp_path_factory.mktemp(maker))
-    subprocess.run([FROZEN, "install", "--root", root, "--init", maker], check=True, capture_output=True)
+    subprocess.run(
+        [FROZEN, "install", "--root", root, "--init", maker], check=True, capture_output=True
+    )
     lab.say_so(root, cli.DEFAULT_EXECUTABLE)
     for path in initramfs.SYSTEMS[maker].paths():
         script = root / path.lstrip("/")
-        script.write_text(script.read_text().replace(f"{cli.DEFAULT_EXECUTABLE} provision", "/sbin/said"))
+        script.write_text(
+            script.read_text().replace(f"{cli.DEFAULT_EXECUTABLE} provision", "/sbin/said")
+        )
     (root / "var/unpacked").mkdir()
     # dracut asks /proc what it runs in.
     command = f'mount -t proc proc "$1/proc" && exec chroot "$1" /bin/sh -ec "{MAKERS[maker][0]}"'
-    made = subprocess.run(["unshare", "--mount", "/bin/sh", "-ec", command, "sh", root], capture_output=True, text=True)
+    made = subprocess.run(
+        ["unshare", "--mount", "/bin/sh", "-ec", command, "sh", root],
+        capture_output=True,
+        text=True,
+    )
     assert made.returncode == 0, made.stdout + made.stderr
     yield maker, root
     shutil.rmtree(root, ignore_errors=True)
 
 
-def test_a_first_boot_in_the_initramfs_happens_once(built: tuple[str, pathlib.Path], tmp_path: pathlib.Path) -> None:
+def test_a_first_boot_in_the_initramfs_happens_once(
+    built: tuple[str, pathlib.Path], tmp_path: pathlib.Path
+) -> None:
     maker, root = built
     _, place, run = MAKERS[maker]
-    words = ["unshare", "--mount", "/bin/sh", "-c", RUN, "sh", str(root / "var/unpacked"), place, run, str(tmp_path)]
+    words = [
+        "unshare",
+        "--mount",
+        "/bin/sh",
+        "-c",
+        RUN,
+        "sh",
+        str(root / "var/unpacked"),
+        place,
+        run,
+        str(tmp_path),
+    ]
     assert lab.simulated(lab.plain(tmp_path), words) == ["Ready"]
     said = (tmp_path / "first").read_text()
-    assert f"disabled the unit: removed {initramfs.SYSTEMS[maker].enabled(Root(str(root)))[0]}" in said
+    assert (
+        f"disabled the unit: removed {initramfs.SYSTEMS[maker].enabled(Root(str(root)))[0]}" in said
+    )
     assert (tmp_path / "second").read_text() == said
     assert (tmp_path / "hostname").read_text() == "web-1\n"
     # Nothing of what was mounted in the real root is left.

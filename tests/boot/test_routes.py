@@ -16,18 +16,25 @@ from scripts.tasks import package
 from tests.boot import lab
 from tests.conftest import BUILT, TOP
 
-TABLE = re.search(r"\| way \| command \|\n\|---\|---\|\n((?:\|.*\n)+)", (TOP / "README.md").read_text())
+TABLE = re.search(
+    r"\| way \| command \|\n\|---\|---\|\n((?:\|.*\n)+)", (TOP / "README.md").read_text()
+)
 assert TABLE
 WAYS = dict(re.fullmatch(r"\| (.*?) \| `(.*)` \|", line).groups() for line in TABLE[1].splitlines())  # type: ignore[union-attr, misc]
 UNTESTED = ".apk (1)"
 FOREIGN = "for another processor"
-INIT_SYSTEMS = {".apk, without apk": "openrc", "Buildroot, as `BR2_ROOTFS_POST_BUILD_SCRIPT`": "busybox"}
+INIT_SYSTEMS = {
+    ".apk, without apk": "openrc",
+    "Buildroot, as `BR2_ROOTFS_POST_BUILD_SCRIPT`": "busybox",
+}
 # Where the file is not at its usual place.
 PACKAGED = (".deb", ".rpm", "Arch", ".apk, without apk", "Yocto, in `do_install` (3)")
 NEEDED = {".rpm": "rpm", "Arch": "pacman"}
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="making and booting roots takes root"),
-    pytest.mark.skipif(toolchain.native() != "x86_64", reason="the commands of the README are for x86_64"),
+    pytest.mark.skipif(
+        toolchain.native() != "x86_64", reason="the commands of the README are for x86_64"
+    ),
 ]
 
 
@@ -58,20 +65,37 @@ def run(way: str, root: pathlib.Path, packages: pathlib.Path) -> None:
     else:
         scratch = root.parent / "scratch"
         scratch.mkdir()
-        command = command.replace("/tmp", str(scratch)).replace("dist/packages/", f"{packages}/").replace("/mnt/image", str(root))
+        command = (
+            command.replace("/tmp", str(scratch))
+            .replace("dist/packages/", f"{packages}/")
+            .replace("/mnt/image", str(root))
+        )
         words = ["/bin/sh", "-ec", command]
     if way == "Arch":
         (root / "var/lib/pacman").mkdir(parents=True)
         (root / "bin/sh").unlink()
-        (root / "bin/sh").symlink_to("bash")  # nfpm writes functions of bash, which is what sh is on Arch
-    folders = {"SRCDIR": TOP / "dist", "WORKDIR": TOP / "dist", "BUILDROOT": root, "TARGET_DIR": root, "D": root}
-    environment = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **{name: str(path) for name, path in folders.items()}}
+        (root / "bin/sh").symlink_to(
+            "bash"
+        )  # nfpm writes functions of bash, which is what sh is on Arch
+    folders = {
+        "SRCDIR": TOP / "dist",
+        "WORKDIR": TOP / "dist",
+        "BUILDROOT": root,
+        "TARGET_DIR": root,
+        "D": root,
+    }
+    environment = {
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        **{name: str(path) for name, path in folders.items()},
+    }
     result = subprocess.run(words, cwd=TOP, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("way", [way for way in WAYS if way not in (UNTESTED, FOREIGN)])
-def test_an_image_that_was_made_so_boots(way: str, root: pathlib.Path, packages: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_an_image_that_was_made_so_boots(
+    way: str, root: pathlib.Path, packages: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     name = INIT_SYSTEMS.get(way, "systemd")
     lab.root_with(name, root)
     run(way, root, packages)
@@ -84,7 +108,9 @@ def test_an_image_that_was_made_so_boots(way: str, root: pathlib.Path, packages:
 
 
 @pytest.mark.parametrize("name", ["sysvinit", "openrc", "runit"])
-def test_the_script_of_a_deb_runs_under_other_init_systems(name: str, root: pathlib.Path, packages: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_the_script_of_a_deb_runs_under_other_init_systems(
+    name: str, root: pathlib.Path, packages: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     lab.root_with(name, root)
     run(".deb", root, packages)
     lab.prepare(root, name, package.EXECUTABLE, "sysvinit")
@@ -93,7 +119,9 @@ def test_the_script_of_a_deb_runs_under_other_init_systems(name: str, root: path
     assert lab.boot(root, lab.plain(tmp_path)) == []
 
 
-def test_an_image_for_another_processor_gets_its_file(root: pathlib.Path, packages: pathlib.Path) -> None:
+def test_an_image_for_another_processor_gets_its_file(
+    root: pathlib.Path, packages: pathlib.Path
+) -> None:
     built = BUILT["aarch64-pyinstaller"]
     built.command()
     (root / "usr/lib/systemd").mkdir(parents=True)

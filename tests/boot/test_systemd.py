@@ -54,7 +54,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
         'run_custom_data = true\nfatal = ["user", "ssh_keys", "password", "sudo", "sshd", "custom_data"]\nmedia.devices = ["/var/cd.iso"]\n'
     )
     units = root / "etc/systemd/system"
-    for name, text in (("azready.service.d/lab.conf", LAB), ("early.service", EARLY), ("end.service", END)):
+    for name, text in (
+        ("azready.service.d/lab.conf", LAB),
+        ("early.service", EARLY),
+        ("end.service", END),
+    ):
         (units / name).parent.mkdir(exist_ok=True)
         (units / name).write_text(text)
     for name in ("early.service", "end.service"):
@@ -67,8 +71,18 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
 def boot(root: pathlib.Path, folder: pathlib.Path) -> list[str]:
     """Boot until it is off; returns the reports that the platform accepted."""
     # A string of JSON is one of TOML, too.
-    values = {"password": MACHINE.password, "disable_password": MACHINE.disable_password, "custom_data": MACHINE.custom_data}
-    return lab.boot(root, lab.plain(folder, "[vm]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items())))
+    values = {
+        "password": MACHINE.password,
+        "disable_password": MACHINE.disable_password,
+        "custom_data": MACHINE.custom_data,
+    }
+    return lab.boot(
+        root,
+        lab.plain(
+            folder,
+            "[vm]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in values.items()),
+        ),
+    )
 
 
 def test_systemd_runs_a_whole_first_boot_once(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
@@ -93,7 +107,10 @@ def test_systemd_runs_a_whole_first_boot_once(image: pathlib.Path, tmp_path: pat
     assert (image / "usr/outside-the-sandbox").exists()
     assert not (image / "etc/systemd/system/multi-user.target.wants/azready.service").is_symlink()
     # sshd started behind it, with the host keys that it made, and nothing failed.
-    assert ((image / "var/lib/failed").read_text(), (image / "var/lib/ssh").read_text()) == ("", "active\n")
+    assert ((image / "var/lib/failed").read_text(), (image / "var/lib/ssh").read_text()) == (
+        "",
+        "active\n",
+    )
     # A hostnamed that ran before sees the name.
     assert "Static hostname" in (image / "var/lib/early").read_text()
     assert (image / "var/lib/name").read_text() == "web-1\n"
@@ -101,7 +118,9 @@ def test_systemd_runs_a_whole_first_boot_once(image: pathlib.Path, tmp_path: pat
     assert (image / "var/lib/said").read_text() == said
 
 
-def test_where_etc_is_read_only_a_file_keeps_the_unit_from_running_again(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_where_etc_is_read_only_a_file_keeps_the_unit_from_running_again(
+    image: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     (image / "etc/systemd/system/azready.service.d/read-only.conf").write_text(READ_ONLY)
     (image / "etc/azready.toml").write_text("fatal = []\nsteps.user = false\nsteps.media = false\n")
     (image / "var/lib/said").unlink(missing_ok=True)

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 from cyclonedx.model.bom import Bom
 
-from build import figures, report, toolchain, zig
+from build import report, toolchain, zig
 from build.bill import bill
 from build.link import by_object
 from scripts.simulator import scenario
 from scripts.simulator.server import Simulator
+from scripts.tasks import figures
 from tests.conftest import BUILT, TOP, Built
 
 
@@ -25,7 +26,10 @@ def test_no_file_is_larger_than_its_budget(built: Built) -> None:
     assert 0.9 * budget["size"] < built.file.stat().st_size <= budget["size"]
 
 
-@pytest.mark.skipif(shutil.which("valgrind") is None, reason="valgrind is not installed (scripts/test installs it where it can)")
+@pytest.mark.skipif(
+    shutil.which("valgrind") is None,
+    reason="valgrind is not installed (scripts/test installs it where it can)",
+)
 def test_a_report_takes_no_more_instructions_than_its_budget(built: Built) -> None:
     if not built.native:
         pytest.skip("scripts/bench --callgrind counts them, which takes a minute each")
@@ -38,17 +42,38 @@ def test_a_report_takes_no_more_instructions_than_its_budget(built: Built) -> No
     assert 0.9 * budget < counted <= budget
 
 
-def test_qemu_counts_what_callgrind_counts(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_qemu_counts_what_callgrind_counts(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """For a program that counts to a million, on this machine's own code."""
     emulator = shutil.which(f"qemu-{toolchain.native()}-static")
     if emulator is None or shutil.which("valgrind") is None:
-        pytest.skip("qemu-user-static or valgrind is not installed (scripts/test installs them where it can)")
-    (tmp_path / "count.c").write_text("int main(void) { volatile int at = 0; while (at < 1000000) at++; return 0; }\n")
+        pytest.skip(
+            "qemu-user-static or valgrind is not installed (scripts/test installs them where it can)"
+        )
+    (tmp_path / "count.c").write_text(
+        "int main(void) { volatile int at = 0; while (at < 1000000) at++; return 0; }\n"
+    )
     program = str(tmp_path / "count")
-    subprocess.run([zig.tools(toolchain.native()) / "cc", "-O1", "-static", "-o", program, tmp_path / "count.c"], env=zig.environment(), check=True)
+    subprocess.run(
+        [
+            zig.tools(toolchain.native()) / "cc",
+            "-O1",
+            "-static",
+            "-o",
+            program,
+            tmp_path / "count.c",
+        ],
+        env=zig.environment(),
+        check=True,
+    )
     by_callgrind = figures.instructions([program], toolchain.native())
     monkeypatch.setattr("build.machine.emulator", lambda machine: emulator)
-    assert 1_000_000 < figures.instructions([program], toolchain.native()) == pytest.approx(by_callgrind, rel=0.02)
+    assert (
+        1_000_000
+        < figures.instructions([program], toolchain.native())
+        == pytest.approx(by_callgrind, rel=0.02)
+    )
 
 
 def test_a_file_over_its_budget_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,14 +86,20 @@ def test_the_bill_of_materials_names_every_part(built: Built) -> None:
     document: dict[str, Any] = json.loads(bill(built.file).read_text())
     assert Bom.from_json(document).metadata.component is not None  # type: ignore[attr-defined]
     components = {component["name"]: component for component in document["components"]}
-    around = {"pyinstaller-bootloader", "zlib"} if built.freezer == "pyinstaller" else {"nuitka-runtime", "zlib-crc32"}
+    around = (
+        {"pyinstaller-bootloader", "zlib"}
+        if built.freezer == "pyinstaller"
+        else {"nuitka-runtime", "zlib-crc32"}
+    )
     assert set(components) == {"cpython", "expat", "hacl-star", "musl", "zig-compiler-rt"} | around
     for component in components.values():
         assert component["version"]
         assert component["licenses"]
         assert component["purl"].startswith("pkg:")
     assert re.fullmatch(r"2\.\d+\.\d+", components["expat"]["version"])
-    assert components["cpython"]["hashes"][0]["content"] in {pin["sha256"] for pin in toolchain.pins()["cpython"]}
+    assert components["cpython"]["hashes"][0]["content"] in {
+        pin["sha256"] for pin in toolchain.pins()["cpython"]
+    }
     digest = hashlib.sha256(built.file.read_bytes()).hexdigest()
     assert document["metadata"]["component"]["hashes"] == [{"alg": "SHA-256", "content": digest}]
     tools = {component["name"] for component in document["metadata"]["tools"]["components"]}
@@ -78,7 +109,12 @@ def test_the_bill_of_materials_names_every_part(built: Built) -> None:
 
 
 def test_the_checksums_are_those_of_the_files() -> None:
-    result = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=TOP / "dist", capture_output=True, text=True)
+    result = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"],
+        cwd=TOP / "dist",
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stdout
     assert all(built.file.name in result.stdout for built in BUILT.values() if built.file.exists())
 
@@ -104,7 +140,11 @@ def test_sizes_are_read_from_a_map_of_the_linker() -> None:
         "         13c3460          13c3460    47000    16 .bss",
         "         13c3460          13c3460    47000    16         /cache/x/frozen.o:(.bss)",
     ]
-    assert by_object("\n".join(lines)) == {"libpython3.13.a/unicodeobject.o": 32, "frozen.o": 16, "libc.a/memcmp.o": 5}
+    assert by_object("\n".join(lines)) == {
+        "libpython3.13.a/unicodeobject.o": 32,
+        "frozen.o": 16,
+        "libc.a/memcmp.o": 5,
+    }
 
 
 def test_runs_where_no_memory_may_become_executable(built: Built) -> None:
@@ -118,7 +158,9 @@ def test_runs_where_no_memory_may_become_executable(built: Built) -> None:
             raise OSError(ctypes.get_errno(), "PR_SET_MDWE")
 
     try:
-        result = subprocess.run([built.file, "--version"], preexec_fn=deny, capture_output=True, text=True)
+        result = subprocess.run(
+            [built.file, "--version"], preexec_fn=deny, capture_output=True, text=True
+        )
     except subprocess.SubprocessError:
         pytest.skip("this kernel has no PR_SET_MDWE")
     assert result.returncode == 0

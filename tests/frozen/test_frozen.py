@@ -18,11 +18,14 @@ from elftools.elf.elffile import ELFFile
 
 from agent import cli
 from build import emptyroot, toolchain, verify
-from scripts.simulator import namespace, scenario
+from build.unshare import CLONE_NEWNET, unshare
+from scripts.simulator import scenario
 from scripts.simulator.server import Simulator
 from tests.conftest import FROZEN, TOP, Built
 
-needs_root_of_its_own = pytest.mark.skipif(not emptyroot.possible(), reason="this user and kernel cannot make an empty root")
+needs_root_of_its_own = pytest.mark.skipif(
+    not emptyroot.possible(), reason="this user and kernel cannot make an empty root"
+)
 
 
 @pytest.fixture
@@ -46,7 +49,9 @@ def test_is_static_and_holds_only_what_is_allowed(built: Built) -> None:
 
 
 def test_tells_machine_and_freezer(built: Built) -> None:
-    said = subprocess.run([*built.command(), "--version"], capture_output=True, text=True, check=True).stdout
+    said = subprocess.run(
+        [*built.command(), "--version"], capture_output=True, text=True, check=True
+    ).stdout
     version = toolchain.pins()[built.freezer]["version"]
     assert said.rstrip().lower().endswith(f", {built.architecture}, {built.freezer} {version})")
 
@@ -65,17 +70,31 @@ def test_a_file_that_tells_where_it_was_built_would_not_pass(tmp_path: pathlib.P
 @pytest.mark.parametrize(
     ("kind", "field", "value", "why"),
     [
-        ("PT_LOAD", 4, P_FLAGS.PF_R | P_FLAGS.PF_W | P_FLAGS.PF_X, "memory that can be written and executed \\(PT_LOAD\\)"),
-        ("PT_GNU_STACK", 4, P_FLAGS.PF_R | P_FLAGS.PF_W | P_FLAGS.PF_X, "memory that can be written and executed \\(PT_GNU_STACK\\)"),
+        (
+            "PT_LOAD",
+            4,
+            P_FLAGS.PF_R | P_FLAGS.PF_W | P_FLAGS.PF_X,
+            "memory that can be written and executed \\(PT_LOAD\\)",
+        ),
+        (
+            "PT_GNU_STACK",
+            4,
+            P_FLAGS.PF_R | P_FLAGS.PF_W | P_FLAGS.PF_X,
+            "memory that can be written and executed \\(PT_GNU_STACK\\)",
+        ),
         ("PT_GNU_RELRO", 0, 0, "no PT_GNU_RELRO"),
         ("PT_GNU_STACK", 0, 0, "no PT_GNU_STACK"),
     ],
 )
-def test_a_file_that_is_not_hardened_would_not_pass(tmp_path: pathlib.Path, kind: str, field: int, value: int, why: str) -> None:
+def test_a_file_that_is_not_hardened_would_not_pass(
+    tmp_path: pathlib.Path, kind: str, field: int, value: int, why: str
+) -> None:
     """One field of a program header is changed; offsets as in struct Elf64_Phdr: type at 0, flags at 4."""
     content = bytearray(FROZEN.read_bytes())
     elf = ELFFile(io.BytesIO(content))
-    at = next(index for index, segment in enumerate(elf.iter_segments()) if segment["p_type"] == kind)
+    at = next(
+        index for index, segment in enumerate(elf.iter_segments()) if segment["p_type"] == kind
+    )
     struct.pack_into("<I", content, elf["e_phoff"] + at * elf["e_phentsize"] + field, value)
     (tmp_path / "file").write_bytes(content)
     with pytest.raises(Exception, match=why):
@@ -83,14 +102,18 @@ def test_a_file_that_is_not_hardened_would_not_pass(tmp_path: pathlib.Path, kind
 
 
 def test_a_module_outside_the_list_would_not_pass(built: Built) -> None:
-    listing = subprocess.run([*built.command(), "--version", "--verbose"], capture_output=True, text=True, check=True).stdout
+    listing = subprocess.run(
+        [*built.command(), "--version", "--verbose"], capture_output=True, text=True, check=True
+    ).stdout
     verify._modules(listing)
     with pytest.raises(Exception, match="not in the allow-list: subprocess"):
         verify._modules(listing.replace("frozen: ", "frozen: subprocess "))
 
 
 @needs_root_of_its_own
-def test_reports_ready_from_an_empty_read_only_root(root: pathlib.Path, platform: Simulator) -> None:
+def test_reports_ready_from_an_empty_read_only_root(
+    root: pathlib.Path, platform: Simulator
+) -> None:
     result = emptyroot.run(root, ready(platform))
     assert (result.returncode, platform.reports, platform.problems) == (0, ["Ready"], [])
     assert emptyroot.contents(root) == []
@@ -108,10 +131,21 @@ def test_installs_itself_without_proc(built: Built, root: pathlib.Path) -> None:
 
 @needs_root_of_its_own
 @pytest.mark.parametrize(("user", "report"), [("true", "ProvisioningFailed"), ("false", "Ready")])
-def test_a_first_boot_on_a_read_only_root_fails_only_for_the_user(root: pathlib.Path, platform: Simulator, user: str, report: str) -> None:
+def test_a_first_boot_on_a_read_only_root_fails_only_for_the_user(
+    root: pathlib.Path, platform: Simulator, user: str, report: str
+) -> None:
     (root / "etc").mkdir()
     (root / "etc/azready.toml").write_text(f"media.wait = 0\nsteps.user = {user}\n")
-    command = ["provision", "--force", "--imds", platform.url("imds"), "--wireserver", platform.url("wireserver"), "--deadline", "5"]
+    command = [
+        "provision",
+        "--force",
+        "--imds",
+        platform.url("imds"),
+        "--wireserver",
+        platform.url("wireserver"),
+        "--deadline",
+        "5",
+    ]
     result = emptyroot.run(root, command)
     assert (result.returncode, platform.reports) == (report != "Ready", [report]), result.stderr
     assert "warning: cannot replace /etc/hostname: read-only file system" in result.stderr
@@ -132,42 +166,81 @@ def test_needs_no_tmp_that_allows_programs(root: pathlib.Path, platform: Simulat
         if libc.mount(b"none", b"/tmp", b"tmpfs", ctypes.c_ulong(noexec), b"size=1m"):
             raise OSError(ctypes.get_errno(), "mount /tmp")
 
-    result = subprocess.run([*emptyroot.command(root), *ready(platform)], env={"TMPDIR": "/tmp"}, preexec_fn=enter_with_tmp, capture_output=True, text=True)
+    result = subprocess.run(
+        [*emptyroot.command(root), *ready(platform)],
+        env={"TMPDIR": "/tmp"},
+        preexec_fn=enter_with_tmp,
+        capture_output=True,
+        text=True,
+    )
     assert (result.returncode, platform.reports) == (0, ["Ready"])
 
 
 @needs_root_of_its_own
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; every other test here runs unprivileged then")
-def test_runs_for_an_unprivileged_user_from_a_folder_that_cannot_be_listed(root: pathlib.Path, platform: Simulator) -> None:
+@pytest.mark.skipif(
+    os.geteuid() != 0,
+    reason="only root can become another user; every other test here runs unprivileged then",
+)
+def test_runs_for_an_unprivileged_user_from_a_folder_that_cannot_be_listed(
+    root: pathlib.Path, platform: Simulator
+) -> None:
     (root / "bin").mkdir()
     shutil.move(root / "azready", root / "bin" / "azready")
     (root / "bin").chmod(0o711)
     command = [*emptyroot.command(root)[:-1], "/bin/azready", *ready(platform)]
-    result = subprocess.run(command, env={}, preexec_fn=emptyroot.entering(root, user=65534), capture_output=True, text=True)
+    result = subprocess.run(
+        command,
+        env={},
+        preexec_fn=emptyroot.entering(root, user=65534),
+        capture_output=True,
+        text=True,
+    )
     assert (result.returncode, platform.reports) == (0, ["Ready"])
 
 
 @pytest.mark.parametrize("way", ["renamed", "link", "relative", "path"])
-def test_runs_by_any_name(built: Built, tmp_path: pathlib.Path, platform: Simulator, way: str) -> None:
+def test_runs_by_any_name(
+    built: Built, tmp_path: pathlib.Path, platform: Simulator, way: str
+) -> None:
     emulation = built.command()[:-1]
     if emulation and way == "path":
         pytest.skip("qemu does not look for its program in PATH")
     file = tmp_path / "ready-or-not"
     shutil.copy(built.file, file)
     (tmp_path / "link").symlink_to(file)
-    program = {"renamed": str(file), "link": str(tmp_path / "link"), "relative": "./ready-or-not", "path": "ready-or-not"}[way]
+    program = {
+        "renamed": str(file),
+        "link": str(tmp_path / "link"),
+        "relative": "./ready-or-not",
+        "path": "ready-or-not",
+    }[way]
     result = subprocess.run(
-        ["/bin/sh", "-c", 'exec "$@"', "sh", *emulation, program, *ready(platform)], cwd=tmp_path, env={"PATH": str(tmp_path)}, capture_output=True, text=True
+        ["/bin/sh", "-c", 'exec "$@"', "sh", *emulation, program, *ready(platform)],
+        cwd=tmp_path,
+        env={"PATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
     )
     assert (result.returncode, platform.reports) == (0, ["Ready"])
 
 
-def test_nothing_in_the_environment_or_beside_it_changes_what_runs(built: Built, tmp_path: pathlib.Path, platform: Simulator) -> None:
+def test_nothing_in_the_environment_or_beside_it_changes_what_runs(
+    built: Built, tmp_path: pathlib.Path, platform: Simulator
+) -> None:
     for name in ("json", "os", "agent", "encodings", "sitecustomize", "usercustomize", "azready"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('hijacked')")
     shutil.copy(built.file, tmp_path / "azready")
     hostile = {
-        **dict.fromkeys(("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONUSERBASE", "_PYI_APPLICATION_HOME_DIR"), str(tmp_path)),
+        **dict.fromkeys(
+            (
+                "PYTHONPATH",
+                "PYTHONHOME",
+                "PYTHONSTARTUP",
+                "PYTHONUSERBASE",
+                "_PYI_APPLICATION_HOME_DIR",
+            ),
+            str(tmp_path),
+        ),
         "_PYI_ARCHIVE_FILE": str(tmp_path / "azready"),
         "_PYI_PARENT_PROCESS_LEVEL": "1",
         "PYTHONINSPECT": "1",
@@ -177,20 +250,33 @@ def test_nothing_in_the_environment_or_beside_it_changes_what_runs(built: Built,
         "LC_ALL": "ko_KR.EUC-KR",
     }
     command = [*built.command()[:-1], str(tmp_path / "azready"), *ready(platform)]
-    result = subprocess.run(command, cwd=tmp_path, env=hostile, capture_output=True, text=True, timeout=20)
+    result = subprocess.run(
+        command, cwd=tmp_path, env=hostile, capture_output=True, text=True, timeout=20
+    )
     assert (result.returncode, platform.reports, result.stdout) == (0, ["Ready"], "")
     assert "hijacked" not in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_is_one_process_and_opens_no_file_for_writing(built: Built, tmp_path: pathlib.Path, platform: Simulator) -> None:
+def test_is_one_process_and_opens_no_file_for_writing(
+    built: Built, tmp_path: pathlib.Path, platform: Simulator
+) -> None:
     if not built.native:
         pytest.skip("strace would show what qemu does")
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed (scripts/test installs it where it can)")
     trace = tmp_path / "trace"
-    command = [strace, "-f", "-o", str(trace), "-e", "trace=process,open,openat,creat,mkdir,unlink,rename", str(built.file), *ready(platform)]
+    command = [
+        strace,
+        "-f",
+        "-o",
+        str(trace),
+        "-e",
+        "trace=process,open,openat,creat,mkdir,unlink,rename",
+        str(built.file),
+        *ready(platform),
+    ]
     subprocess.run(command, check=True, capture_output=True)
     text = trace.read_text()
     assert platform.reports == ["Ready"]
@@ -203,9 +289,28 @@ def test_is_one_process_and_opens_no_file_for_writing(built: Built, tmp_path: pa
 @pytest.mark.parametrize("command", [["report", "ready"], ["report", "failed", "no disk"]])
 def test_talks_to_azures_own_addresses_past_any_proxy(built: Built, command: list[str]) -> None:
     """In a namespace where 168.63.129.16 is the simulator's."""
-    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:9")
-    simulate = [sys.executable, "-m", "scripts.simulator", "--netns", "--json", "--strict", "--", *built.command(), *command]
-    result = subprocess.run(simulate, capture_output=True, text=True, timeout=60, cwd=TOP, env={"PATH": os.environ["PATH"], **proxies})
+    proxies = dict.fromkeys(
+        ("http_proxy", "HTTP_PROXY", "https_proxy", "ALL_PROXY"), "http://127.0.0.1:9"
+    )
+    simulate = [
+        sys.executable,
+        "-m",
+        "scripts.simulator",
+        "--netns",
+        "--json",
+        "--strict",
+        "--",
+        *built.command(),
+        *command,
+    ]
+    result = subprocess.run(
+        simulate,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=TOP,
+        env={"PATH": os.environ["PATH"], **proxies},
+    )
     assert result.returncode == 0, result.stderr
     events = [json.loads(line) for line in result.stdout.splitlines()]
     reports = [event["report"] for event in events if event.get("report")]
@@ -214,7 +319,17 @@ def test_talks_to_azures_own_addresses_past_any_proxy(built: Built, command: lis
 
 @needs_root_of_its_own
 def test_a_program_gets_into_a_waiting_namespace_as_the_simulator_says() -> None:
-    simulate = [sys.executable, "-m", "scripts.simulator", "--netns", "--json", "--until", "Ready", "--timeout", "20"]
+    simulate = [
+        sys.executable,
+        "-m",
+        "scripts.simulator",
+        "--netns",
+        "--json",
+        "--until",
+        "Ready",
+        "--timeout",
+        "20",
+    ]
     with subprocess.Popen(simulate, stdout=subprocess.PIPE, text=True, cwd=TOP) as simulator:
         assert simulator.stdout is not None
         simulator.stdout.readline()
@@ -222,7 +337,11 @@ def test_a_program_gets_into_a_waiting_namespace_as_the_simulator_says() -> None
         # Never start the agent without this prefix: outside the namespace the address is Azure's own.
         assert inside[0] == "nsenter"
         assert inside[-1] == "--"
-        result = subprocess.run([*inside, str(FROZEN), "report", "ready", "--deadline", "5"], capture_output=True, text=True)
+        result = subprocess.run(
+            [*inside, str(FROZEN), "report", "ready", "--deadline", "5"],
+            capture_output=True,
+            text=True,
+        )
         assert result.returncode == 0, result.stderr
         assert simulator.wait(10) == 0
 
@@ -231,7 +350,19 @@ def test_a_program_gets_into_a_waiting_namespace_as_the_simulator_says() -> None
 def test_a_whole_first_boot_in_an_empty_root_sets_the_kernels_host_name(root: pathlib.Path) -> None:
     boot = f'chroot "$1" {" ".join(emptyroot.command(root))} provision --force'
     script = f'PATH=$PATH:/usr/sbin:/sbin; before=$(uname -n); {boot} && {boot} && uname -n && [ "$before" != web-1 ]'
-    simulate = [sys.executable, "-m", "scripts.simulator", "--netns", "--strict", "--", "sh", "-c", script, "sh", str(root)]
+    simulate = [
+        sys.executable,
+        "-m",
+        "scripts.simulator",
+        "--netns",
+        "--strict",
+        "--",
+        "sh",
+        "-c",
+        script,
+        "sh",
+        str(root),
+    ]
     before = os.uname().nodename
     if os.geteuid() != 0:
         (root / "etc").mkdir()
@@ -246,7 +377,11 @@ def test_a_whole_first_boot_in_an_empty_root_sets_the_kernels_host_name(root: pa
     assert "has been provisioned before: nothing to do" in result.stderr
     if os.geteuid() != 0:
         return
-    assert sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name != "qemu") == [
+    assert sorted(
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if path.is_file() and path.name != "qemu"
+    ) == [
         "azready",
         "etc/.pwd.lock",
         "etc/group",
@@ -264,11 +399,14 @@ def test_a_machine_without_any_network_is_retried_and_named(root: pathlib.Path) 
     enter = emptyroot.entering(root)
 
     def enter_without_network() -> None:
-        namespace.unshare(namespace.CLONE_NEWNET)  # no address, no route, loopback down; nothing can leave
+        # No address, no route, loopback down: nothing can leave.
+        unshare(CLONE_NEWNET)
         enter()
 
     command = [*emptyroot.command(root), "report", "ready", "--deadline", "3"]
-    result = subprocess.run(command, env={}, preexec_fn=enter_without_network, capture_output=True, text=True)
+    result = subprocess.run(
+        command, env={}, preexec_fn=enter_without_network, capture_output=True, text=True
+    )
     assert result.returncode == 3
     assert "unreachable connecting to 168.63.129.16:80; next try in" in result.stderr
     assert "gave up reporting Ready after 3 tries" in result.stderr
@@ -290,7 +428,13 @@ with Simulator(scenario.load("healthy"), wireserver=(platform.WIRESERVER, 80), i
 
 @needs_root_of_its_own
 def test_a_network_that_comes_up_late_is_waited_for(built: Built) -> None:
-    result = subprocess.run([sys.executable, "-c", LATE, *built.command()], capture_output=True, text=True, cwd=TOP, env={**os.environ, "PYTHONPATH": str(TOP)})
+    result = subprocess.run(
+        [sys.executable, "-c", LATE, *built.command()],
+        capture_output=True,
+        text=True,
+        cwd=TOP,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+    )
     assert result.returncode == 0, result.stderr
     assert "unreachable connecting to 168.63.129.16:80; next try in" in result.stdout
     assert result.stdout.rstrip().endswith("0 ['Ready']")
@@ -301,8 +445,17 @@ def test_the_unit_is_accepted_by_systemd(tmp_path: pathlib.Path) -> None:
     if analyze is None:
         pytest.skip("systemd-analyze is not installed")
     unit = tmp_path / "azready.service"
-    unit.write_text(subprocess.run([FROZEN, "unit", "--exec", str(FROZEN)], capture_output=True, text=True, check=True).stdout)
-    result = subprocess.run([analyze, "verify", unit], capture_output=True, text=True, env={"PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"})
+    unit.write_text(
+        subprocess.run(
+            [FROZEN, "unit", "--exec", str(FROZEN)], capture_output=True, text=True, check=True
+        ).stdout
+    )
+    result = subprocess.run(
+        [analyze, "verify", unit],
+        capture_output=True,
+        text=True,
+        env={"PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"},
+    )
     assert "azready.service" not in result.stderr, result.stderr
 
 
@@ -311,9 +464,17 @@ def test_the_unit_is_exposed_as_little_as_its_work_allows(tmp_path: pathlib.Path
     if analyze is None:
         pytest.skip("systemd-analyze is not installed")
     unit = tmp_path / "azready.service"
-    unit.write_text(subprocess.run([FROZEN, "unit", "--exec", "/bin/true"], capture_output=True, text=True, check=True).stdout)
+    unit.write_text(
+        subprocess.run(
+            [FROZEN, "unit", "--exec", "/bin/true"], capture_output=True, text=True, check=True
+        ).stdout
+    )
     # The threshold counts in tenths; the exit code says whether it is kept.
-    result = subprocess.run([analyze, "security", "--offline=true", "--threshold=30", unit], capture_output=True, text=True)
+    result = subprocess.run(
+        [analyze, "security", "--offline=true", "--threshold=30", unit],
+        capture_output=True,
+        text=True,
+    )
     assert result.returncode == 0, result.stdout[-300:] + result.stderr
 
 
@@ -321,7 +482,9 @@ def test_the_unit_is_exposed_as_little_as_its_work_allows(tmp_path: pathlib.Path
 def test_the_smoke_test_of_a_release_passes(built: Built) -> None:
     if not built.native:
         pytest.skip("it is for the machine that the file is for")
-    result = subprocess.run([TOP / "scripts/smoke", built.file], capture_output=True, text=True, timeout=60)
+    result = subprocess.run(
+        [TOP / "scripts/smoke", built.file], capture_output=True, text=True, timeout=60
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("accepted: Ready") == 2
     assert f"good: {built.file} on " in result.stdout
@@ -330,6 +493,11 @@ def test_the_smoke_test_of_a_release_passes(built: Built) -> None:
 def test_the_workflow_starts_the_agent_only_where_it_may() -> None:
     """Hosted runners are Azure VMs: what a step runs of ours is on this list, and no file is followed by a command of the agent's."""
     text = (TOP / ".github/workflows/release.yml").read_text()
-    assert set(re.findall(r"\./scripts/\w+", text)) == {"./scripts/test", "./scripts/build", "./scripts/package", "./scripts/smoke"}
+    assert set(re.findall(r"\./scripts/\w+", text)) == {
+        "./scripts/test",
+        "./scripts/build",
+        "./scripts/package",
+        "./scripts/smoke",
+    }
     commands = "|".join({command.split()[0] for command in cli.COMMANDS})
     assert re.findall(rf"(?:azready\S*|\$file\"?)\s+(?:--\S+\s+)*(?:{commands})\b", text) == []

@@ -18,14 +18,16 @@ import pytest
 from agent.guest.passwords import sha512_crypt
 from build import emptyroot
 from build.cache import BuildError
+from build.unshare import CLONE_NEWUTS, unshare
 from scripts.simulator import media, scenario
-from scripts.simulator.namespace import CLONE_NEWUTS, unshare
 from scripts.simulator.scenario import VM, Scenario
 from scripts.simulator.server import Simulator
 from scripts.tasks import guests
 from tests.conftest import FROZEN, TOP
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0 or not emptyroot.possible(), reason="roots of other systems take root")
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not emptyroot.possible(), reason="roots of other systems take root"
+)
 
 PASSWORD = "T0p-Secret Pa55:phr4se"
 SECRET_DATA = "#!/bin/sh\n# API_KEY=tr0ub4dor\nexit 0\n"
@@ -79,20 +81,46 @@ def insert(root: pathlib.Path, vm: VM) -> None:
         (root / "dev/sr0").write_bytes(media.image(vm))
 
 
-def boot(root: pathlib.Path, vm: VM, *, name: str = "healthy", around: tuple[str, ...] = (), command: str = "provision") -> Boot:
+def boot(
+    root: pathlib.Path,
+    vm: VM,
+    *,
+    name: str = "healthy",
+    around: tuple[str, ...] = (),
+    command: str = "provision",
+) -> Boot:
     insert(root, vm)
     with Simulator(played(vm, name)) as platform:
-        words = [command, "--force", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds"), "--deadline", "20"]
+        words = [
+            command,
+            "--force",
+            "--wireserver",
+            platform.url("wireserver"),
+            "--imds",
+            platform.url("imds"),
+            "--deadline",
+            "20",
+        ]
         if around:  # outside of the root, which holds no such program
             command_line = [*around, "chroot", str(root), "/azready", *words]
             result = subprocess.run(
-                command_line, capture_output=True, text=True, timeout=60, preexec_fn=lambda: unshare(CLONE_NEWUTS), stdin=subprocess.DEVNULL
+                command_line,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                preexec_fn=lambda: unshare(CLONE_NEWUTS),
+                stdin=subprocess.DEVNULL,
             )
         else:
             result = emptyroot.run(root, words, writable=True)
         assert platform.problems == []
         descriptions = [exchange.description for exchange in platform.exchanges if exchange.report]
-        return Boot(result.returncode, result.stderr + result.stdout, platform.reports, descriptions[-1] if descriptions else "")
+        return Boot(
+            result.returncode,
+            result.stderr + result.stdout,
+            platform.reports,
+            descriptions[-1] if descriptions else "",
+        )
 
 
 def entry(root: pathlib.Path, file: str, name: str = USER) -> list[str]:
@@ -101,11 +129,19 @@ def entry(root: pathlib.Path, file: str, name: str = USER) -> list[str]:
 
 
 def inside(root: pathlib.Path, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(words, preexec_fn=emptyroot.entering(root, writable=True), capture_output=True, text=True, env={"PATH": "/usr/sbin:/usr/bin:/bin"})
+    return subprocess.run(
+        words,
+        preexec_fn=emptyroot.entering(root, writable=True),
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/sbin:/usr/bin:/bin"},
+    )
 
 
 @pytest.mark.parametrize("kind", ["debian", "busybox", "nothing"])
-def test_a_user_with_key_and_password_is_made(make: Callable[[str], pathlib.Path], kind: str) -> None:
+def test_a_user_with_key_and_password_is_made(
+    make: Callable[[str], pathlib.Path], kind: str
+) -> None:
     root = make(kind)
     if kind == "busybox":
         (root / "etc").mkdir()
@@ -124,10 +160,16 @@ def test_a_user_with_key_and_password_is_made(make: Callable[[str], pathlib.Path
     if field.startswith("$6$"):
         assert sha512_crypt(PASSWORD.encode(), field.split("$")[2]) == field
     else:
-        assert (kind, field[:3]) == ("debian", "$y$")  # from PAM; test_passwords_let_in shows that it is the right one
+        assert (kind, field[:3]) == (
+            "debian",
+            "$y$",
+        )  # from PAM; test_passwords_let_in shows that it is the right one
     keys = root / f"home/{USER}/.ssh/authorized_keys"
     assert keys.read_text() == scenario.KEY + "\n"
-    assert [(oct(path.stat().st_mode & 0o777), path.stat().st_uid) for path in (keys, keys.parent, keys.parents[1])] == [
+    assert [
+        (oct(path.stat().st_mode & 0o777), path.stat().st_uid)
+        for path in (keys, keys.parent, keys.parents[1])
+    ] == [
         ("0o600", 1000),
         ("0o700", 1000),
         ("0o700", 1000),
@@ -144,7 +186,10 @@ def test_a_narrow_umask_of_the_caller_changes_nothing(make: Callable[[str], path
         assert boot(root, VM()).code == 0
     finally:
         os.umask(before)
-    assert {path: oct((root / path).stat().st_mode & 0o777) for path in ("etc", "home", f"home/{USER}", "etc/passwd", "etc/hostname")} == {
+    assert {
+        path: oct((root / path).stat().st_mode & 0o777)
+        for path in ("etc", "home", f"home/{USER}", "etc/passwd", "etc/hostname")
+    } == {
         "etc": "0o755",
         "home": "0o755",
         f"home/{USER}": "0o700",
@@ -160,7 +205,11 @@ def test_the_tool_of_the_image_makes_the_user(make: Callable[[str], pathlib.Path
     assert (debian / "etc/subuid").read_text() == f"{USER}:100000:65536\n"
     busybox = make("busybox")
     (busybox / "etc").mkdir()
-    for name, text in (("passwd", "root:x:0:0:root:/root:/bin/sh\n"), ("group", "root:x:0:\n"), ("shadow", "root:*::::::\n")):
+    for name, text in (
+        ("passwd", "root:x:0:0:root:/root:/bin/sh\n"),
+        ("group", "root:x:0:\n"),
+        ("shadow", "root:*::::::\n"),
+    ):
         (busybox / "etc" / name).write_text(text)
     boot(busybox, VM())
     assert entry(busybox, "passwd")[4] == "Linux User,,,"
@@ -175,19 +224,38 @@ def test_a_tool_that_fails_is_replaced(make: Callable[[str], pathlib.Path]) -> N
         program.chmod(0o755)
     first = boot(root, WITH_PASSWORD)
     assert first.code == 0, first.said
-    assert "/usr/sbin/useradd ended with 9 and said 'useradd is broken'; the account files are edited instead" in first.said
-    assert "/usr/sbin/chpasswd ended with 9 and changed nothing; /etc/shadow is edited instead" in first.said
+    assert (
+        "/usr/sbin/useradd ended with 9 and said 'useradd is broken'; the account files are edited instead"
+        in first.said
+    )
+    assert (
+        "/usr/sbin/chpasswd ended with 9 and changed nothing; /etc/shadow is edited instead"
+        in first.said
+    )
     assert entry(root, "gshadow") == [USER, "!", "", ""]
     field = entry(root, "shadow")[1]
     assert sha512_crypt(PASSWORD.encode(), field.split("$")[2]) == field
-    assert inside(root, "pwck", "-r").returncode in (0, 2), inside(root, "pwck", "-r").stdout  # 2: homes of system users are missing, as in any Debian
+    assert inside(root, "pwck", "-r").returncode in (0, 2), inside(
+        root, "pwck", "-r"
+    ).stdout  # 2: homes of system users are missing, as in any Debian
     assert USER not in inside(root, "pwck", "-r").stdout
     assert inside(root, "grpck", "-r").returncode == 0
 
 
 def test_an_existing_user_is_kept_and_completed(make: Callable[[str], pathlib.Path]) -> None:
     root = make("debian")
-    inside(root, "useradd", "--create-home", "--shell", "/bin/sh", "--uid", "4242", "--password", "$6$old$hash", USER)
+    inside(
+        root,
+        "useradd",
+        "--create-home",
+        "--shell",
+        "/bin/sh",
+        "--uid",
+        "4242",
+        "--password",
+        "$6$old$hash",
+        USER,
+    )
     shutil.rmtree(root / f"home/{USER}")
     ssh = root / f"home/{USER}/.ssh"
     ssh.mkdir(parents=True)
@@ -199,12 +267,18 @@ def test_an_existing_user_is_kept_and_completed(make: Callable[[str], pathlib.Pa
     assert first.code == 0, first.said
     assert entry(root, "passwd") == before
     assert entry(root, "shadow")[1] == "$6$old$hash"
-    assert (ssh / "authorized_keys").read_text() == f"# mine\nssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ== old\n{scenario.KEY}\n"
+    assert (
+        ssh / "authorized_keys"
+    ).read_text() == f"# mine\nssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ== old\n{scenario.KEY}\n"
     assert (ssh / "authorized_keys").stat().st_uid == 4242
-    assert f"{USER} ALL=(ALL:ALL) ALL" in (root / "etc/sudoers.d/90-azready").read_text()  # has a password, so it is asked for
+    assert (
+        f"{USER} ALL=(ALL:ALL) ALL" in (root / "etc/sudoers.d/90-azready").read_text()
+    )  # has a password, so it is asked for
 
 
-def test_a_key_lets_the_user_in_and_sudo_works(make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path) -> None:
+def test_a_key_lets_the_user_in_and_sudo_works(
+    make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path
+) -> None:
     root = make("debian")
     key = guests.make_key(tmp_path / "key", "planted")
     first = boot(root, VM(public_keys=(key,)))
@@ -212,14 +286,21 @@ def test_a_key_lets_the_user_in_and_sudo_works(make: Callable[[str], pathlib.Pat
     assert entry(root, "shadow")[1] == "!"  # sshd of Debian asks PAM, which does not mind for keys
     with guests.Sshd(root) as sshd:
         result = sshd.login(USER, "sudo -n id -u && id -nG && pwd", key=tmp_path / "key")
-        assert (result.returncode, result.stdout.split()) == (0, ["0", USER, "adm", "sudo", f"/home/{USER}"]), result.stderr + sshd.said.read_text()
+        assert (result.returncode, result.stdout.split()) == (
+            0,
+            ["0", USER, "adm", "sudo", f"/home/{USER}"],
+        ), result.stderr + sshd.said.read_text()
         assert sshd.login(USER, "true", password=PASSWORD).returncode == 255
     assert "host keys for sshd are made" in first.said
     assert (root / "etc/ssh/ssh_host_rsa_key").exists()
-    assert (root / "etc/ssh/sshd_config.d/00-azready.conf").read_text() == "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+    assert (
+        root / "etc/ssh/sshd_config.d/00-azready.conf"
+    ).read_text() == "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
 
 
-def test_doas_works_where_there_is_no_sudo(make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path) -> None:
+def test_doas_works_where_there_is_no_sudo(
+    make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path
+) -> None:
     root = make("debian")
     (root / "usr/bin/sudo").unlink()
     key = guests.make_key(tmp_path / "key", "planted")
@@ -231,29 +312,42 @@ def test_doas_works_where_there_is_no_sudo(make: Callable[[str], pathlib.Path], 
         assert result.stdout == "0\n", result.stderr
 
 
-def test_keys_go_to_the_user_of_the_image_where_none_is_to_be_made(make: Callable[[str], pathlib.Path]) -> None:
+def test_keys_go_to_the_user_of_the_image_where_none_is_to_be_made(
+    make: Callable[[str], pathlib.Path],
+) -> None:
     root = make("nothing")
     (root / "etc").mkdir()
     (root / "etc/azready.toml").write_text("steps.user = false\n")
     assert boot(root, VM()).code == 0
     assert not (root / "home").exists()
-    (root / "etc/passwd").write_text(f"{USER}:x:1000:1000::/data/{USER}:/bin/sh\nservice:x:900:900::/:/bin/false\n")
+    (root / "etc/passwd").write_text(
+        f"{USER}:x:1000:1000::/data/{USER}:/bin/sh\nservice:x:900:900::/:/bin/false\n"
+    )
     (root / f"data/{USER}").mkdir(parents=True)
     path = f"/data/{USER}/.ssh/authorized_keys"
     other = VM(vm_id="11111111-2222-3333-4444-555555555555", key_path=path)
     second = boot(root, other)
     assert second.code == 0, second.said
     assert (root / path[1:]).read_text() == scenario.KEY + "\n"
-    third = boot(root, dataclasses.replace(other, vm_id="22222222-2222-3333-4444-555555555555", admin_username="service"))
+    third = boot(
+        root,
+        dataclasses.replace(
+            other, vm_id="22222222-2222-3333-4444-555555555555", admin_username="service"
+        ),
+    )
     assert "warning: the user name 'service' is refused: it belongs to the system" in third.said
 
 
-def test_passwords_let_in_exactly_if_the_platform_says_so(make: Callable[[str], pathlib.Path]) -> None:
+def test_passwords_let_in_exactly_if_the_platform_says_so(
+    make: Callable[[str], pathlib.Path],
+) -> None:
     root = make("debian")
     first = boot(root, WITH_PASSWORD)
     assert first.code == 0, first.said
     with guests.Sshd(root) as sshd:
-        assert sshd.login(USER, "echo in", password=PASSWORD).stdout == "in\n", sshd.said.read_text()
+        assert sshd.login(USER, "echo in", password=PASSWORD).stdout == "in\n", (
+            sshd.said.read_text()
+        )
         assert sshd.login(USER, "echo in", password=PASSWORD + "x").returncode == 255
         wrong = sshd.login(USER, f"echo '{PASSWORD}' | sudo -S -p '' id -u", password=PASSWORD)
         assert wrong.stdout == "0\n", wrong.stderr
@@ -264,7 +358,9 @@ def test_passwords_let_in_exactly_if_the_platform_says_so(make: Callable[[str], 
         assert sshd.login(USER, "echo in", password=PASSWORD).returncode == 255
 
 
-def test_without_pam_a_key_lets_in_although_there_is_no_password(make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path) -> None:
+def test_without_pam_a_key_lets_in_although_there_is_no_password(
+    make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path
+) -> None:
     """Nothing but sshd and a shell; an account that is locked by "!" would be refused by an sshd that does not ask PAM."""
     root = make("sshd")
     key = guests.make_key(tmp_path / "key", "planted")
@@ -272,20 +368,34 @@ def test_without_pam_a_key_lets_in_although_there_is_no_password(make: Callable[
     assert first.code == 0, first.said
     assert entry(root, "shadow")[1] == "*"
     with guests.Sshd(root) as sshd:
-        assert sshd.login(USER, "echo in", key=tmp_path / "key").stdout == "in\n", sshd.said.read_text()
+        assert sshd.login(USER, "echo in", key=tmp_path / "key").stdout == "in\n", (
+            sshd.said.read_text()
+        )
 
 
 @pytest.mark.parametrize("kind", ["debian", "nothing"])
 @pytest.mark.parametrize("how", ["well", "failing"])
-def test_nothing_secret_is_shown(make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path, kind: str, how: str) -> None:
+def test_nothing_secret_is_shown(
+    make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path, kind: str, how: str
+) -> None:
     """A planted password and customData are searched for in all that is said, in every argument and environment, and in every file of the root."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed (scripts/test installs it where it can)")
     root = make(kind)
-    vm = WITH_PASSWORD if how == "well" else dataclasses.replace(WITH_PASSWORD, admin_username="daemon" if kind == "debian" else "root")
+    vm = (
+        WITH_PASSWORD
+        if how == "well"
+        else dataclasses.replace(
+            WITH_PASSWORD, admin_username="daemon" if kind == "debian" else "root"
+        )
+    )
     trace = tmp_path / "trace"
-    first = boot(root, vm, around=(strace, "-f", "-v", "-s", "100000", "-e", "trace=execve", "-o", str(trace)))
+    first = boot(
+        root,
+        vm,
+        around=(strace, "-f", "-v", "-s", "100000", "-e", "trace=execve", "-o", str(trace)),
+    )
     assert first.code == (0 if how == "well" else 1), first.said
     (root / "dev/sr0").unlink()
     words = (PASSWORD, *PASSWORD.split(), "tr0ub4dor")
@@ -296,7 +406,9 @@ def test_nothing_secret_is_shown(make: Callable[[str], pathlib.Path], tmp_path: 
     holders = [
         str(path.relative_to(root))
         for path in root.rglob("*")
-        if path.is_file() and not path.is_symlink() and any(word.encode() in path.read_bytes() for word in words)
+        if path.is_file()
+        and not path.is_symlink()
+        and any(word.encode() in path.read_bytes() for word in words)
     ]
     saved = root / "var/lib/azready/customdata"
     if how == "well":
@@ -310,22 +422,41 @@ def test_nothing_secret_is_shown(make: Callable[[str], pathlib.Path], tmp_path: 
 @pytest.mark.parametrize(
     ("vm", "reason"),
     [
-        (VM(admin_username="root"), "the user name 'root' is refused: root is no user to log in as"),
-        (VM(admin_username="daemon"), "the user name 'daemon' is refused: it belongs to the system, with uid 1"),
-        (VM(admin_username="nobody"), "the user name 'nobody' is refused: it belongs to the system, with uid 65534"),
+        (
+            VM(admin_username="root"),
+            "the user name 'root' is refused: root is no user to log in as",
+        ),
+        (
+            VM(admin_username="daemon"),
+            "the user name 'daemon' is refused: it belongs to the system, with uid 1",
+        ),
+        (
+            VM(admin_username="nobody"),
+            "the user name 'nobody' is refused: it belongs to the system, with uid 65534",
+        ),
         (VM(admin_username="a:b"), "the user name 'a:b' is refused: it holds ':'"),
         (VM(admin_username="a\nb"), "the user name 'a\\nb' is refused: it holds '\\n'"),
         (VM(admin_username="-rf"), "the user name '-rf' is refused: it starts with '-'"),
         (VM(admin_username="x" * 33), "is refused: it has more than 32 bytes"),
-        (VM(public_keys=("ssh-rsa AAAA",)), f"none of the 1 SSH keys for {USER} is a key that sshd could use"),
-        (VM(public_keys=(), disable_password="false"), f"neither an SSH key nor a password came for the user {USER}: nobody could log in"),
+        (
+            VM(public_keys=("ssh-rsa AAAA",)),
+            f"none of the 1 SSH keys for {USER} is a key that sshd could use",
+        ),
+        (
+            VM(public_keys=(), disable_password="false"),
+            f"neither an SSH key nor a password came for the user {USER}: nobody could log in",
+        ),
     ],
 )
-def test_a_failing_step_is_reported_to_host_and_platform(make: Callable[[str], pathlib.Path], vm: VM, reason: str) -> None:
+def test_a_failing_step_is_reported_to_host_and_platform(
+    make: Callable[[str], pathlib.Path], vm: VM, reason: str
+) -> None:
     root = make("nothing")
     (root / "etc").mkdir()
     (root / "etc/azready.toml").write_text("media.wait = 0\n")
-    (root / "etc/passwd").write_text("daemon:x:1:1::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n")
+    (root / "etc/passwd").write_text(
+        "daemon:x:1:1::/:/bin/false\nnobody:x:65534:65534::/:/bin/false\n"
+    )
     pool = root / "var/lib/hyperv/.kvp_pool_1"
     pool.parent.mkdir(parents=True)
     failed = boot(root, vm)
@@ -351,7 +482,8 @@ def test_success_is_recorded_for_the_host(make: Callable[[str], pathlib.Path]) -
     records = pool.read_bytes()
     assert len(records) == 2 * 2560
     assert re.fullmatch(
-        r"result=success\|agent=azready/[\d.]+\|timestamp=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\|vm_id=[-0-9a-f]{36}", records[3072:].rstrip(b"\0").decode()
+        r"result=success\|agent=azready/[\d.]+\|timestamp=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\|vm_id=[-0-9a-f]{36}",
+        records[3072:].rstrip(b"\0").decode(),
     )
 
 
@@ -366,15 +498,30 @@ def test_records_from_before_this_boot_go(make: Callable[[str], pathlib.Path]) -
 
 
 @pytest.mark.parametrize(
-    ("name", "code", "reason"), [("provision-refused", 4, "the wireserver answered the health report with 405"), ("down", 3, "gave up reporting Ready")]
+    ("name", "code", "reason"),
+    [
+        ("provision-refused", 4, "the wireserver answered the health report with 405"),
+        ("down", 3, "gave up reporting Ready"),
+    ],
 )
-def test_the_host_hears_of_a_report_that_did_not_get_through(make: Callable[[str], pathlib.Path], name: str, code: int, reason: str) -> None:
+def test_the_host_hears_of_a_report_that_did_not_get_through(
+    make: Callable[[str], pathlib.Path], name: str, code: int, reason: str
+) -> None:
     root = make("nothing")
     pool = root / "var/lib/hyperv/.kvp_pool_1"
     pool.parent.mkdir(parents=True)
     insert(root, VM())
     with Simulator(played(VM(), name)) as platform:
-        words = ["provision", "--force", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds"), "--deadline", "2"]
+        words = [
+            "provision",
+            "--force",
+            "--wireserver",
+            platform.url("wireserver"),
+            "--imds",
+            platform.url("imds"),
+            "--deadline",
+            "2",
+        ]
         result = emptyroot.run(root, words, writable=True)
     assert result.returncode == code, result.stderr
     record = pool.read_bytes()
@@ -387,20 +534,44 @@ def test_sigterm_in_the_middle_is_reported(make: Callable[[str], pathlib.Path]) 
     root = make("nothing")
     hanging = scenario.parse("hanging", '[[imds]]\ntimes = "forever"\nconnection = "hang"')
     with Simulator(hanging) as platform:
-        words = ["/azready", "provision", "--force", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds"), "--deadline", "60"]
-        agent = subprocess.Popen(words, preexec_fn=emptyroot.entering(root, writable=True), stderr=subprocess.PIPE, text=True, env={})
+        words = [
+            "/azready",
+            "provision",
+            "--force",
+            "--wireserver",
+            platform.url("wireserver"),
+            "--imds",
+            platform.url("imds"),
+            "--deadline",
+            "60",
+        ]
+        agent = subprocess.Popen(
+            words,
+            preexec_fn=emptyroot.entering(root, writable=True),
+            stderr=subprocess.PIPE,
+            text=True,
+            env={},
+        )
         end = time.monotonic() + 10
         while not platform.exchanges and time.monotonic() < end:
             time.sleep(0.01)
         agent.send_signal(signal.SIGTERM)
         said = agent.communicate(timeout=20)[1]
         assert (agent.returncode, platform.reports) == (1, ["ProvisioningFailed"]), said
-        assert "reason=terminated by SIGTERM before Ready was reported" in platform.exchanges[-1].description
+        assert (
+            "reason=terminated by SIGTERM before Ready was reported"
+            in platform.exchanges[-1].description
+        )
     assert [str(path.relative_to(root)) for path in root.rglob("*")] == ["azready"]
 
 
-@pytest.mark.parametrize(("fatal", "code", "reports"), [("", 0, ["Ready"]), ('fatal = ["custom_data"]', 1, ["ProvisioningFailed"])])
-def test_custom_data_runs_once_if_configured(make: Callable[[str], pathlib.Path], fatal: str, code: int, reports: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("fatal", "code", "reports"),
+    [("", 0, ["Ready"]), ('fatal = ["custom_data"]', 1, ["ProvisioningFailed"])],
+)
+def test_custom_data_runs_once_if_configured(
+    make: Callable[[str], pathlib.Path], fatal: str, code: int, reports: list[str]
+) -> None:
     root = make("busybox")
     (root / "etc").mkdir()
     (root / "etc/azready.toml").write_text(f"{fatal}\nrun_custom_data = true\n")
@@ -414,7 +585,11 @@ def test_custom_data_runs_once_if_configured(make: Callable[[str], pathlib.Path]
     assert "customdata: and no line end" in first.said
     assert "the customData script ended with exit code 7" in first.said
     record = (root / "var/lib/hyperv/.kvp_pool_1").read_bytes()[512:].rstrip(b"\0").decode()
-    assert ("custom_data_exit_code=7" in record) if code == 0 else ("reason=the customData script ended with exit code 7" in record)
+    assert (
+        ("custom_data_exit_code=7" in record)
+        if code == 0
+        else ("reason=the customData script ended with exit code 7" in record)
+    )
     shutil.rmtree(root / "var/lib/azready" / f"{vm.vm_id}.provisioned", ignore_errors=True)
     (root / "var/lib/azready" / f"{vm.vm_id}.provisioned").unlink(missing_ok=True)
     again = boot(root, vm)
@@ -423,9 +598,15 @@ def test_custom_data_runs_once_if_configured(make: Callable[[str], pathlib.Path]
 
 
 @pytest.mark.parametrize(
-    ("step", "says"), [("host_name", "cannot read /etc/hostname: is a directory"), ("media", "something must come from the provisioning CD")]
+    ("step", "says"),
+    [
+        ("host_name", "cannot read /etc/hostname: is a directory"),
+        ("media", "something must come from the provisioning CD"),
+    ],
 )
-def test_any_step_can_be_made_fatal(make: Callable[[str], pathlib.Path], step: str, says: str) -> None:
+def test_any_step_can_be_made_fatal(
+    make: Callable[[str], pathlib.Path], step: str, says: str
+) -> None:
     root = make("nothing")
     (root / "etc/hostname").mkdir(parents=True)
     (root / "etc/azready.toml").write_text(f'fatal = ["{step}"]\nmedia.wait = 0\n')
@@ -434,7 +615,9 @@ def test_any_step_can_be_made_fatal(make: Callable[[str], pathlib.Path], step: s
     assert f"reason={says}" in failed.description
 
 
-def test_what_is_ours_alone_is_closed_whoever_opened_it(make: Callable[[str], pathlib.Path]) -> None:
+def test_what_is_ours_alone_is_closed_whoever_opened_it(
+    make: Callable[[str], pathlib.Path],
+) -> None:
     root = make("sshd")
     shutil.copy(root / "bin/sh", root / "bin/sudo")
     for path in ("var/lib/azready/customdata", "etc/sudoers.d/90-azready"):
@@ -458,12 +641,20 @@ def test_custom_data_is_not_run_otherwise(make: Callable[[str], pathlib.Path]) -
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("deadline = 5\n[user]\nshel = '/bin/sh'\n", "/etc/azready.toml line 3: user.shel is no known key"),
-        ("deadline = 'soon'\n", "/etc/azready.toml line 1: deadline is 'soon'; it takes a whole number"),
+        (
+            "deadline = 5\n[user]\nshel = '/bin/sh'\n",
+            "/etc/azready.toml line 3: user.shel is no known key",
+        ),
+        (
+            "deadline = 'soon'\n",
+            "/etc/azready.toml line 1: deadline is 'soon'; it takes a whole number",
+        ),
         ("a = \n", "/etc/azready.toml is not TOML: "),
     ],
 )
-def test_a_bad_configuration_is_told_to_the_platform(make: Callable[[str], pathlib.Path], text: str, says: str) -> None:
+def test_a_bad_configuration_is_told_to_the_platform(
+    make: Callable[[str], pathlib.Path], text: str, says: str
+) -> None:
     root = make("nothing")
     (root / "etc").mkdir()
     (root / "etc/azready.toml").write_text(text)
@@ -474,37 +665,69 @@ def test_a_bad_configuration_is_told_to_the_platform(make: Callable[[str], pathl
     assert "Traceback" not in failed.said
 
 
-def test_a_bad_configuration_is_not_reported_by_an_ordinary_user(make: Callable[[str], pathlib.Path]) -> None:
+def test_a_bad_configuration_is_not_reported_by_an_ordinary_user(
+    make: Callable[[str], pathlib.Path],
+) -> None:
     root = make("nothing")
     (root / "etc").mkdir()
     (root / "etc/azready.toml").write_text("deadline = 'soon'\n")
     with Simulator(played(VM())) as platform:
-        words = ["/azready", "provision", "--force", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds")]
-        result = subprocess.run(words, preexec_fn=emptyroot.entering(root, user=65534), env={}, capture_output=True, text=True)
+        words = [
+            "/azready",
+            "provision",
+            "--force",
+            "--wireserver",
+            platform.url("wireserver"),
+            "--imds",
+            platform.url("imds"),
+        ]
+        result = subprocess.run(
+            words,
+            preexec_fn=emptyroot.entering(root, user=65534),
+            env={},
+            capture_output=True,
+            text=True,
+        )
         assert (result.returncode, platform.exchanges) == (2, [])
     assert "provision changes this machine and needs root" in result.stderr
 
 
-def test_what_only_the_kernel_can_read_is_mounted_and_unmounted(make: Callable[[str], pathlib.Path]) -> None:
+def test_what_only_the_kernel_can_read_is_mounted_and_unmounted(
+    make: Callable[[str], pathlib.Path],
+) -> None:
     """mount is a script here: the kernels of test machines have no driver for anything that our own readers do not know."""
     root = make("busybox")
     insert(root, VM(media="junk"))
     (root / "ovf-env.xml").write_bytes(media.ovf_env(WITH_PASSWORD))
     copy = 'echo "$@" >>/mounts; cat /ovf-env.xml > "$4/ovf-env.xml"\n'
-    for name, script in (("mount", copy), ("umount", 'echo "umount $1" >>/mounts; echo -n > "$1/ovf-env.xml"; /bin/rm "$1/ovf-env.xml"\n')):
+    for name, script in (
+        ("mount", copy),
+        (
+            "umount",
+            'echo "umount $1" >>/mounts; echo -n > "$1/ovf-env.xml"; /bin/rm "$1/ovf-env.xml"\n',
+        ),
+    ):
         (root / "bin" / name).write_text("#!/bin/sh\n" + script)
         (root / "bin" / name).chmod(0o755)
     shutil.copy(guests.debian() / "bin/busybox", root / "bin/rm")
     first = boot(root, dataclasses.replace(VM(disable_password="false"), media=""))
     assert first.code == 0, first.said
-    assert (root / "mounts").read_text() == "-o ro,nosuid,nodev,noexec /dev/sr0 /var/lib/azready/media\numount /var/lib/azready/media\n"
+    assert (
+        (root / "mounts").read_text()
+        == "-o ro,nosuid,nodev,noexec /dev/sr0 /var/lib/azready/media\numount /var/lib/azready/media\n"
+    )
     assert not (root / "var/lib/azready/media").exists()
     assert f"the password of {USER} is set" in first.said
 
 
-def test_a_rule_that_visudo_refuses_is_not_put_in_place(make: Callable[[str], pathlib.Path]) -> None:
+def test_a_rule_that_visudo_refuses_is_not_put_in_place(
+    make: Callable[[str], pathlib.Path],
+) -> None:
     root = make("busybox")
-    for name, script in (("sudo", ""), ("visudo", 'cat "$4" >/checked; echo parse error; exit 1\n')):
+    for name, script in (
+        ("sudo", ""),
+        ("visudo", 'cat "$4" >/checked; echo parse error; exit 1\n'),
+    ):
         (root / "bin" / name).write_text("#!/bin/sh\n" + script)
         (root / "bin" / name).chmod(0o755)
     first = boot(root, VM())
@@ -514,7 +737,9 @@ def test_a_rule_that_visudo_refuses_is_not_put_in_place(make: Callable[[str], pa
     assert list((root / "etc/sudoers.d").iterdir()) == []
 
 
-def test_a_changed_host_name_is_published_where_networkd_manages_a_lease(make: Callable[[str], pathlib.Path]) -> None:
+def test_a_changed_host_name_is_published_where_networkd_manages_a_lease(
+    make: Callable[[str], pathlib.Path],
+) -> None:
     root = make("busybox")
     (root / "bin/networkctl").write_text('#!/bin/sh\necho "$@" >>/asked\n')
     (root / "bin/networkctl").chmod(0o755)
@@ -531,7 +756,9 @@ def test_a_changed_host_name_is_published_where_networkd_manages_a_lease(make: C
     assert (root / "asked").read_text() == "reconfigure lo\n"
     assert "asked networkd to get the lease of lo again, under the new name" in first.said
     (root / "asked").unlink()
-    same = boot(root, VM(vm_id="11111111-2222-3333-4444-555555555555", computer_name=os.uname().nodename))
+    same = boot(
+        root, VM(vm_id="11111111-2222-3333-4444-555555555555", computer_name=os.uname().nodename)
+    )
     assert same.code == 0, same.said
     assert not (root / "asked").exists()
 
@@ -542,7 +769,17 @@ def test_check_after_a_first_boot_is_content(make: Callable[[str], pathlib.Path]
     assert boot(root, vm).code == 0
     (root / "dev/sr0").unlink()  # as the platform does
     with Simulator(played(vm)) as platform:
-        result = emptyroot.run(root, ["check", "--force", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds")])
+        result = emptyroot.run(
+            root,
+            [
+                "check",
+                "--force",
+                "--wireserver",
+                platform.url("wireserver"),
+                "--imds",
+                platform.url("imds"),
+            ],
+        )
     assert result.returncode == 0, result.stdout
     assert "do nothing: this VM has been provisioned" in result.stdout
 
@@ -555,12 +792,22 @@ def test_junk_in_the_drive_is_a_warning(make: Callable[[str], pathlib.Path], dri
     assert "warning: /dev/sr0 holds something that cannot be read" in first.said
 
 
-def test_check_says_what_would_be_done_and_changes_nothing(make: Callable[[str], pathlib.Path]) -> None:
+def test_check_says_what_would_be_done_and_changes_nothing(
+    make: Callable[[str], pathlib.Path],
+) -> None:
     root = make("debian")
     insert(root, WITH_PASSWORD)
     before = sorted(str(path) for path in root.rglob("*"))
     with Simulator(played(WITH_PASSWORD)) as platform:
-        words = ["check", "--force", "--json", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds")]
+        words = [
+            "check",
+            "--force",
+            "--json",
+            "--wireserver",
+            platform.url("wireserver"),
+            "--imds",
+            platform.url("imds"),
+        ]
         result = emptyroot.run(root, words, writable=True)
         methods = {exchange.request.method for exchange in platform.exchanges}
     assert result.returncode == 0, result.stdout
@@ -570,7 +817,18 @@ def test_check_says_what_would_be_done_and_changes_nothing(make: Callable[[str],
     assert f"create the user {USER} with /bin/bash" in answer["would"]
     assert f"set the password of {USER}" in answer["would"]
     subjects = {finding["subject"] for finding in answer["findings"]}
-    assert {"platform", "VM id", "link", "IMDS", "wireserver", "goal state", "CD", "marker", "unit", "tools"} <= subjects
+    assert {
+        "platform",
+        "VM id",
+        "link",
+        "IMDS",
+        "wireserver",
+        "goal state",
+        "CD",
+        "marker",
+        "unit",
+        "tools",
+    } <= subjects
     assert PASSWORD not in result.stdout
     assert before == sorted(str(path) for path in root.rglob("*"))
 
@@ -578,30 +836,51 @@ def test_check_says_what_would_be_done_and_changes_nothing(make: Callable[[str],
 def test_check_fails_where_provisioning_would(make: Callable[[str], pathlib.Path]) -> None:
     root = make("nothing")
     with Simulator(played(VM(admin_username="root"), "healthy")) as platform:
-        words = ["check", "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds")]
+        words = [
+            "check",
+            "--wireserver",
+            platform.url("wireserver"),
+            "--imds",
+            platform.url("imds"),
+        ]
         not_azure = emptyroot.run(root, words)
         forced = emptyroot.run(root, [*words, "--force"])
     assert (not_azure.returncode, forced.returncode) == (1, 1)
     assert "BAD   platform       not Azure: there is no chassis asset tag" in not_azure.stdout
     assert "BAD   plan           the user name 'root' is refused" in forced.stdout
-    assert forced.stdout.endswith("provisioning would NOT work: see the lines that start with BAD\n")
+    assert forced.stdout.endswith(
+        "provisioning would NOT work: see the lines that start with BAD\n"
+    )
 
 
 @pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 13, 21, 34])
 @pytest.mark.parametrize("kind", ["debian", "nothing"])
-def test_a_killed_run_is_finished_by_the_next(make: Callable[[str], pathlib.Path], kind: str, at: int) -> None:
+def test_a_killed_run_is_finished_by_the_next(
+    make: Callable[[str], pathlib.Path], kind: str, at: int
+) -> None:
     """The static file and, in Debian, the tools that it starts, all killed at their Nth change; tests/simulated kills at every single one."""
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed (scripts/test installs it where it can)")
     root = make(kind)
     calls = "rename,mkdir,unlink,symlink,chown,fchown,fchmod,chmod,ftruncate,fsync,write"
-    boot(root, WITH_PASSWORD, around=(strace, "-f", "-o", "/dev/null", "-e", f"inject={calls}:signal=KILL:when={at}"))
+    boot(
+        root,
+        WITH_PASSWORD,
+        around=(strace, "-f", "-o", "/dev/null", "-e", f"inject={calls}:signal=KILL:when={at}"),
+    )
     # What a power cut leaves of the tools' own locks, they themselves take for stale: the process is gone.
     again = boot(root, WITH_PASSWORD)
     assert again.code == 0, again.said
     assert [
-        len([line for line in (root / "etc" / name).read_text().splitlines() if line.startswith(f"{USER}:")]) for name in ("passwd", "shadow", "group")
+        len(
+            [
+                line
+                for line in (root / "etc" / name).read_text().splitlines()
+                if line.startswith(f"{USER}:")
+            ]
+        )
+        for name in ("passwd", "shadow", "group")
     ] == [1, 1, 1]
     assert entry(root, "passwd")[5] == f"/home/{USER}"
     assert entry(root, "shadow")[1][:1] == "$"

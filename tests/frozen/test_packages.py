@@ -52,30 +52,50 @@ def root() -> Iterator[pathlib.Path]:
 
 def dpkg(root: pathlib.Path, *words: str) -> None:
     command = ["dpkg", f"--root={root}", "--force-architecture", "--force-confold", *words]
-    result = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
+    result = subprocess.run(
+        command, capture_output=True, text=True, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+    )
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_two_runs_give_the_same_bytes(built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path) -> None:
+def test_two_runs_give_the_same_bytes(
+    built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path
+) -> None:
     for script in (TOP / "dist-config/maintainer").glob("*/*"):
         script.touch()
     again = package.make(built.architecture, built.file, tmp_path)
-    assert [path.read_bytes() for path in again] == [path.read_bytes() for path in packages.values()]
+    assert [path.read_bytes() for path in again] == [
+        path.read_bytes() for path in packages.values()
+    ]
 
 
-def test_a_deb_depends_on_nothing_and_is_small(built: Built, packages: dict[str, pathlib.Path]) -> None:
-    fields = subprocess.run(["dpkg-deb", "--field", packages["deb"]], capture_output=True, text=True, check=True).stdout
-    assert {"x86_64": "Architecture: amd64", "aarch64": "Architecture: arm64"}[built.architecture] in fields
+def test_a_deb_depends_on_nothing_and_is_small(
+    built: Built, packages: dict[str, pathlib.Path]
+) -> None:
+    fields = subprocess.run(
+        ["dpkg-deb", "--field", packages["deb"]], capture_output=True, text=True, check=True
+    ).stdout
+    assert {"x86_64": "Architecture: amd64", "aarch64": "Architecture: arm64"}[
+        built.architecture
+    ] in fields
     for field in ("Depends", "Conflicts", "Breaks", "Replaces"):
         assert field not in fields
-    assert "next to cloud-init, the Azure Linux agent or azure-init it steps back" in " ".join(fields.split())
+    assert "next to cloud-init, the Azure Linux agent or azure-init it steps back" in " ".join(
+        fields.split()
+    )
     assert packages["deb"].stat().st_size <= 1_900_000
 
 
 def test_lintian_and_rpmlint_find_nothing(packages: dict[str, pathlib.Path]) -> None:
     for command in (
         ["lintian", "--allow-root", "--fail-on=error,warning", str(packages["deb"])],
-        ["rpmlint", "--strict", "--config", str(TOP / "dist-config/rpmlint.toml"), str(packages["rpm"])],
+        [
+            "rpmlint",
+            "--strict",
+            "--config",
+            str(TOP / "dist-config/rpmlint.toml"),
+            str(packages["rpm"]),
+        ],
     ):
         if shutil.which(command[0]) is None:
             pytest.skip(f"{command[0]} is not installed (scripts/test installs it where it can)")
@@ -84,12 +104,16 @@ def test_lintian_and_rpmlint_find_nothing(packages: dict[str, pathlib.Path]) -> 
 
 
 @needs_root
-def test_installing_enables_and_starts_nothing_and_purging_leaves_nothing(packages: dict[str, pathlib.Path], root: pathlib.Path) -> None:
+def test_installing_enables_and_starts_nothing_and_purging_leaves_nothing(
+    packages: dict[str, pathlib.Path], root: pathlib.Path
+) -> None:
     before = files(root)
     dpkg(root, "--install", str(packages["deb"]))
     assert (root / LINK).is_symlink()
     assert str((root / LINK).readlink()).endswith("/lib/systemd/system/azready.service")
-    assert (root / "usr/lib/systemd/system/azready.service").read_text().count("ExecStart=/usr/bin/azready provision\n") == 1
+    assert (root / "usr/lib/systemd/system/azready.service").read_text().count(
+        "ExecStart=/usr/bin/azready provision\n"
+    ) == 1
     assert not (root / "var/lib/azready").exists()
     (root / "var/lib/azready").mkdir()
     (root / "var/lib/azready/x.provisioned").touch()
@@ -105,7 +129,9 @@ def test_installing_enables_and_starts_nothing_and_purging_leaves_nothing(packag
 
 
 @needs_root
-def test_upgrading_keeps_settings_marker_and_what_the_unit_made_of_itself(built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path) -> None:
+def test_upgrading_keeps_settings_marker_and_what_the_unit_made_of_itself(
+    built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path
+) -> None:
     dpkg(root, "--install", str(packages["deb"]))
     (root / "etc/azready.toml").write_text("deadline = 60\n")
     (root / "var/lib/azready").mkdir()
@@ -122,19 +148,25 @@ def test_upgrading_keeps_settings_marker_and_what_the_unit_made_of_itself(built:
 
 
 @needs_root
-def test_a_machine_that_was_installed_from_a_package_becomes_an_image_again(packages: dict[str, pathlib.Path], root: pathlib.Path, built: Built) -> None:
+def test_a_machine_that_was_installed_from_a_package_becomes_an_image_again(
+    packages: dict[str, pathlib.Path], root: pathlib.Path, built: Built
+) -> None:
     if not built.native:
         pytest.skip("the same script with another file")
     dpkg(root, "--install", str(packages["deb"]))
     (root / LINK).unlink()
-    result = subprocess.run([built.file, "generalize", "--root", root, "--yes"], capture_output=True, text=True)
+    result = subprocess.run(
+        [built.file, "generalize", "--root", root, "--yes"], capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
     assert "enable azready for the next boot" in result.stdout
     assert (root / LINK).readlink() == pathlib.Path("/usr/lib/systemd/system/azready.service")
 
 
 @needs_root
-def test_apt_installs_and_upgrades_from_a_repository(built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_apt_installs_and_upgrades_from_a_repository(
+    built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     if not built.native:
         pytest.skip("apt takes packages of its own architecture")
     newer = package.make(built.architecture, built.file, tmp_path, "0.9.9")
@@ -143,8 +175,17 @@ def test_apt_installs_and_upgrades_from_a_repository(built: Built, packages: dic
     (root / "etc/apt/sources.list").write_text("deb [trusted=yes] file:/srv/azready/deb ./\n")
 
     def apt(*words: str) -> str:
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-        result = subprocess.run(["chroot", root, "apt-get", "-y", *words], capture_output=True, text=True, env=environment)
+        environment = {
+            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "DEBIAN_FRONTEND": "noninteractive",
+            "LC_ALL": "C",
+        }
+        result = subprocess.run(
+            ["chroot", root, "apt-get", "-y", *words],
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
         assert result.returncode == 0, result.stdout + result.stderr
         return result.stdout
 
@@ -158,14 +199,28 @@ def test_apt_installs_and_upgrades_from_a_repository(built: Built, packages: dic
 
 
 @needs_root
-def test_dnf_installs_from_a_repository(built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path) -> None:
+def test_dnf_installs_from_a_repository(
+    built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path
+) -> None:
     if shutil.which("dnf") is None:
         pytest.skip("dnf is not installed (scripts/test installs it where it can)")
     make_repository(list(packages.values()), tmp_path / "repository")
     (tmp_path / "root").mkdir()
     root = guests.copy_of(guests.debian(), tmp_path / "root")
-    options = [f"--installroot={root}", f"--repofrompath=azready,file://{tmp_path}/repository/rpm", "--repo=azready", "--setopt=reposdir=/nonexistent"]
-    words = ["--nogpgcheck", "--releasever=1", f"--forcearch={built.architecture}", "--assumeyes", "install", "azready"]
+    options = [
+        f"--installroot={root}",
+        f"--repofrompath=azready,file://{tmp_path}/repository/rpm",
+        "--repo=azready",
+        "--setopt=reposdir=/nonexistent",
+    ]
+    words = [
+        "--nogpgcheck",
+        "--releasever=1",
+        f"--forcearch={built.architecture}",
+        "--assumeyes",
+        "install",
+        "azready",
+    ]
     result = subprocess.run(["dnf", *options, *words], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
     assert (root / "usr/bin/azready").read_bytes() == built.file.read_bytes()
@@ -180,11 +235,17 @@ def state_of_the_unit(root: pathlib.Path) -> str:
 
 def files(root: pathlib.Path) -> set[str]:
     """Every path of a root but those that dpkg keeps for itself."""
-    return {str(path.relative_to(root)) for path in root.rglob("*") if not path.is_relative_to(root / "var/lib/dpkg")}
+    return {
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if not path.is_relative_to(root / "var/lib/dpkg")
+    }
 
 
 @needs_root
-def test_an_rpm_installs_and_goes(built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path) -> None:
+def test_an_rpm_installs_and_goes(
+    built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path
+) -> None:
     if shutil.which("rpm") is None:
         pytest.skip("rpm is not installed (scripts/test installs it where it can)")
 
@@ -198,7 +259,9 @@ def test_an_rpm_installs_and_goes(built: Built, packages: dict[str, pathlib.Path
     assert (root / LINK).is_symlink()
     assert rpm("--query", "--verify", "azready") == ""
     requires = rpm("--query", "--requires", "azready").split("\n")
-    assert [line for line in requires if line and not line.startswith(("rpmlib(", "config(", "/bin/sh"))] == []
+    assert [
+        line for line in requires if line and not line.startswith(("rpmlib(", "config(", "/bin/sh"))
+    ] == []
     (root / LINK).unlink()
     rpm("--ignorearch", "--upgrade", "--force", str(packages["rpm"]))
     assert not (root / LINK).is_symlink()
@@ -206,11 +269,15 @@ def test_an_rpm_installs_and_goes(built: Built, packages: dict[str, pathlib.Path
     assert not (root / "usr/bin/azready").exists()
 
 
-def test_apk_arch_and_plain_archive_hold_the_same(built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path) -> None:
+def test_apk_arch_and_plain_archive_hold_the_same(
+    built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path
+) -> None:
     if shutil.which("zstd") is None:
         pytest.skip("zstd is not installed (scripts/test installs it where it can)")
     arch = tmp_path / "arch.tar"
-    subprocess.run(["zstd", "--quiet", "--decompress", packages["archlinux"], "-o", arch], check=True)
+    subprocess.run(
+        ["zstd", "--quiet", "--decompress", packages["archlinux"], "-o", arch], check=True
+    )
     with tarfile.open(arch) as archive:
         assert archive.extractfile("usr/bin/azready").read() == built.file.read_bytes()  # type: ignore[union-attr]
         information = archive.extractfile(".PKGINFO").read().decode()  # type: ignore[union-attr]
@@ -218,12 +285,19 @@ def test_apk_arch_and_plain_archive_hold_the_same(built: Built, packages: dict[s
     assert "depend =" not in information
     assert "backup = etc/azready.toml" in information
     # An .apk is several gzipped tars, one behind the other: gzip reads over the ends, tarfile must be told to.
-    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packages["apk"].read_bytes())), ignore_zeros=True) as archive:
+    with tarfile.open(
+        fileobj=io.BytesIO(gzip.decompress(packages["apk"].read_bytes())), ignore_zeros=True
+    ) as archive:
         names = archive.getnames()
         assert archive.extractfile("usr/bin/azready").read() == built.file.read_bytes()  # type: ignore[union-attr]
         information = archive.extractfile(".PKGINFO").read().decode()  # type: ignore[union-attr]
     assert f"arch = {built.architecture}\n" in information
-    assert {".post-install", ".pre-deinstall", "etc/azready.toml", "usr/share/man/man8/azready.8.gz"} <= set(names)
+    assert {
+        ".post-install",
+        ".pre-deinstall",
+        "etc/azready.toml",
+        "usr/share/man/man8/azready.8.gz",
+    } <= set(names)
     with tarfile.open(packages["tar"]) as archive:
         top = packages["tar"].name.removesuffix(".tar.gz")
         assert archive.getmember(f"{top}/azready").mode == 0o755
@@ -231,14 +305,18 @@ def test_apk_arch_and_plain_archive_hold_the_same(built: Built, packages: dict[s
 
 
 @needs_root
-def test_the_scripts_of_an_apk_enable_and_disable(packages: dict[str, pathlib.Path], tmp_path: pathlib.Path) -> None:
+def test_the_scripts_of_an_apk_enable_and_disable(
+    packages: dict[str, pathlib.Path], tmp_path: pathlib.Path
+) -> None:
     root = tmp_path / "root"
     root.mkdir()
     try:
         guests.copy_of(guests.debian("openrc"), root)
     except BuildError as error:
         pytest.skip(f"no root of Debian can be made here: {error}")
-    with tarfile.open(fileobj=io.BytesIO(gzip.decompress(packages["apk"].read_bytes())), ignore_zeros=True) as archive:
+    with tarfile.open(
+        fileobj=io.BytesIO(gzip.decompress(packages["apk"].read_bytes())), ignore_zeros=True
+    ) as archive:
         assert archive.getmember("etc/init.d/azready").mode == 0o755
         for name, there in ((".post-install", True), (".pre-deinstall", False)):
             (root / "script").write_bytes(archive.extractfile(name).read())  # type: ignore[union-attr]
@@ -247,15 +325,27 @@ def test_the_scripts_of_an_apk_enable_and_disable(packages: dict[str, pathlib.Pa
 
 
 @needs_root
-def test_pacman_installs_upgrades_and_removes(built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path, tmp_path: pathlib.Path) -> None:
+def test_pacman_installs_upgrades_and_removes(
+    built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
     if shutil.which("pacman") is None:
         pytest.skip("pacman is not installed (scripts/test installs it where it can)")
     (root / "var/lib/pacman").mkdir()
     (root / "bin/sh").unlink()
-    (root / "bin/sh").symlink_to("bash")  # nfpm writes functions of bash, which is what sh is on Arch
+    (root / "bin/sh").symlink_to(
+        "bash"
+    )  # nfpm writes functions of bash, which is what sh is on Arch
 
     def pacman(*words: str) -> None:
-        command = ["pacman", "--root", str(root), "--arch", built.architecture, "--noconfirm", *words]
+        command = [
+            "pacman",
+            "--root",
+            str(root),
+            "--arch",
+            built.architecture,
+            "--noconfirm",
+            *words,
+        ]
         result = subprocess.run(command, capture_output=True, text=True)
         assert result.returncode == 0, result.stdout + result.stderr
 
@@ -276,7 +366,13 @@ def test_the_manual_pages_have_no_errors() -> None:
     if shutil.which("groff") is None:
         pytest.skip("groff is not installed (scripts/test installs it where it can)")
     for text in (manual.command_page(), manual.settings_page()):
-        result = subprocess.run(["groff", "-man", "-ww", "-T", "utf8", "-"], input=text, capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            ["groff", "-man", "-ww", "-T", "utf8", "-"],
+            input=text,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
         assert result.stderr == ""
         assert "azready" in result.stdout
 
@@ -294,13 +390,20 @@ def test_the_manual_pages_have_no_errors() -> None:
 def test_bash_completes(words: str, expected: str) -> None:
     ask = 'IFS=" " read -ra COMP_WORDS <<<"$1"; [[ $1 != *" " ]] || COMP_WORDS+=(""); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))'
     program = f'{manual.bash()}{ask}; _azready; echo "${{COMPREPLY[*]}}"'
-    result = subprocess.run(["bash", "-euc", program, "bash", words], capture_output=True, text=True)
+    result = subprocess.run(
+        ["bash", "-euc", program, "bash", words], capture_output=True, text=True
+    )
     assert (result.stdout.strip(), result.stderr) == (expected, "")
 
 
 @pytest.mark.parametrize(
     ("words", "expected"),
-    [("azready rep", ["report"]), ("azready report f", ["failed"]), ("azready install --fi", ["--file"]), ("azready provision --fi", [])],
+    [
+        ("azready rep", ["report"]),
+        ("azready report f", ["failed"]),
+        ("azready install --fi", ["--file"]),
+        ("azready provision --fi", []),
+    ],
 )
 def test_fish_completes(words: str, expected: list[str], tmp_path: pathlib.Path) -> None:
     if shutil.which("fish") is None:
@@ -308,8 +411,13 @@ def test_fish_completes(words: str, expected: list[str], tmp_path: pathlib.Path)
     (tmp_path / "azready.fish").write_text(manual.fish())
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
     program = f"source {tmp_path}/azready.fish; complete -C '{words}'"
-    result = subprocess.run(["fish", "--no-config", "-c", program], capture_output=True, text=True, env=environment)
-    assert ([line.split("\t")[0] for line in result.stdout.splitlines()], result.stderr) == (expected, "")
+    result = subprocess.run(
+        ["fish", "--no-config", "-c", program], capture_output=True, text=True, env=environment
+    )
+    assert ([line.split("\t")[0] for line in result.stdout.splitlines()], result.stderr) == (
+        expected,
+        "",
+    )
 
 
 # The functions of zsh that ask a terminal say instead what they were asked.
@@ -321,13 +429,21 @@ ZSH = "_describe() { print -l -- ${(P)2} }; _arguments() { print -l -- $@ }; wor
     [
         ("azready ''", 2, "install:put this file and its unit into an image"),
         ("azready report ''", 3, "failed:report that provisioning failed, and why"),
-        ("azready install --file ''", 4, "--root[work on the system below DIR instead of /]:directory:_directories"),
+        (
+            "azready install --file ''",
+            4,
+            "--root[work on the system below DIR instead of /]:directory:_directories",
+        ),
     ],
 )
 def test_zsh_completes(words: str, place: int, expected: str, tmp_path: pathlib.Path) -> None:
     if shutil.which("zsh") is None:
         pytest.skip("zsh is not installed (scripts/test installs it where it can)")
     (tmp_path / "_azready").write_text(manual.zsh())
-    result = subprocess.run(["zsh", "-f", "-c", ZSH % (words, place, tmp_path / "_azready")], capture_output=True, text=True)
+    result = subprocess.run(
+        ["zsh", "-f", "-c", ZSH % (words, place, tmp_path / "_azready")],
+        capture_output=True,
+        text=True,
+    )
     assert result.stderr == ""
     assert expected in result.stdout.splitlines()

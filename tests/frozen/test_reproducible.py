@@ -17,7 +17,9 @@ _SHARED = ("cpython-", "pyinstaller-source", "nuitka-source", "zig-tools", "down
 
 
 @pytest.mark.parametrize("how", [how for how, built in BUILT.items() if built.native])
-def test_another_folder_umask_locale_and_time_zone_give_the_same_bytes(how: str, tmp_path: pathlib.Path) -> None:
+def test_another_folder_umask_locale_and_time_zone_give_the_same_bytes(
+    how: str, tmp_path: pathlib.Path
+) -> None:
     built = BUILT[how]
     place = tmp_path / "a-folder-of-another-name"
     for folder in ("agent", "build", "scripts"):
@@ -26,13 +28,23 @@ def test_another_folder_umask_locale_and_time_zone_give_the_same_bytes(how: str,
     cache = tmp_path / "cache"
     cache.mkdir()
     for shared in toolchain.cache_folder().iterdir():
-        if (shared.name.startswith(_SHARED) or shared.name == "zig") and not shared.name.endswith(".lock"):
+        if (shared.name.startswith(_SHARED) or shared.name == "zig") and not shared.name.endswith(
+            ".lock"
+        ):
             (cache / shared.name).symlink_to(shared)
-    environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), "AZREADY_CACHE": str(cache), "LC_ALL": "tr_TR.UTF-8", "TZ": "Pacific/Kiritimati"}
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "AZREADY_CACHE": str(cache),
+        "LC_ALL": "tr_TR.UTF-8",
+        "TZ": "Pacific/Kiritimati",
+    }
     if "AZREADY_SOURCES" in os.environ:
         environment["AZREADY_SOURCES"] = os.environ["AZREADY_SOURCES"]
     command = [sys.executable, "-m", "build", "--freezer", built.freezer]
-    result = subprocess.run(command, cwd=place, env=environment, umask=0o077, capture_output=True, text=True)
+    result = subprocess.run(
+        command, cwd=place, env=environment, umask=0o077, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stdout + result.stderr
     for file in (built.file, bill(built.file)):
         assert (place / "dist" / file.name).read_bytes() == file.read_bytes(), file.name

@@ -12,7 +12,9 @@ LINE = st.binary(max_size=40).map(lambda line: line.replace(b"\n", b""))
 FILE = st.lists(LINE, max_size=8).map(b"\n".join)
 NAME = st.from_regex(r"[a-z_][a-z0-9_.-]{0,8}", fullmatch=True)
 FIELD = st.from_regex(r"[a-z0-9/ !*$]{0,6}", fullmatch=True)
-ENTRY = st.tuples(NAME, st.lists(FIELD, min_size=3, max_size=8)).map(lambda pair: [pair[0], *pair[1]])
+ENTRY = st.tuples(NAME, st.lists(FIELD, min_size=3, max_size=8)).map(
+    lambda pair: [pair[0], *pair[1]]
+)
 GROUPS = st.lists(st.tuples(NAME, st.lists(NAME, max_size=3)), max_size=5)
 
 
@@ -37,7 +39,9 @@ def test_adding_an_entry_keeps_every_other_line(content: bytes, entry: list[str]
 
 
 @given(FILE, ENTRY)
-def test_an_entry_that_is_there_as_it_is_changes_nothing_twice(content: bytes, entry: list[str]) -> None:
+def test_an_entry_that_is_there_as_it_is_changes_nothing_twice(
+    content: bytes, entry: list[str]
+) -> None:
     once = accountfiles.with_entry(content, entry)
     assert accountfiles.with_entry(once, entry) == once
 
@@ -46,12 +50,22 @@ def test_an_entry_that_is_there_as_it_is_changes_nothing_twice(content: bytes, e
 def test_removing_what_was_added_gives_back_the_lines(content: bytes, entry: list[str]) -> None:
     if accountfiles.entry(content, entry[0]):
         return
-    assert lines(accountfiles.without_entry(accountfiles.with_entry(content, entry), entry[0])) == lines(content)
+    assert lines(
+        accountfiles.without_entry(accountfiles.with_entry(content, entry), entry[0])
+    ) == lines(content)
 
 
 @given(GROUPS, FILE, NAME, NAME)
-def test_membership_touches_one_line(groups: list[tuple[str, list[str]]], junk: bytes, group: str, member: str) -> None:
-    text = b"".join(f"{name}:x:{number}:{','.join(members)}\n".encode() for number, (name, members) in enumerate(groups)) + junk
+def test_membership_touches_one_line(
+    groups: list[tuple[str, list[str]]], junk: bytes, group: str, member: str
+) -> None:
+    text = (
+        b"".join(
+            f"{name}:x:{number}:{','.join(members)}\n".encode()
+            for number, (name, members) in enumerate(groups)
+        )
+        + junk
+    )
     after = accountfiles.with_member(text, group, member)
     before, now = lines(text), lines(after)
     assert len(before) == len(now)
@@ -70,19 +84,26 @@ def test_no_file_is_too_strange_to_be_read(content: bytes) -> None:
 
 
 def blob(kind: str, *fields: bytes) -> str:
-    return base64.b64encode(b"".join(struct.pack(">I", len(field)) + field for field in (kind.encode(), *fields))).decode()
+    return base64.b64encode(
+        b"".join(struct.pack(">I", len(field)) + field for field in (kind.encode(), *fields))
+    ).decode()
 
 
 MPINT = st.binary(min_size=1, max_size=40).filter(lambda number: number[0] < 0x80)
 KEY = st.one_of(
     st.tuples(st.just("ssh-rsa"), st.tuples(MPINT, MPINT)),
     st.tuples(st.just("ssh-ed25519"), st.tuples(st.binary(min_size=32, max_size=32))),
-    st.tuples(st.just("ecdsa-sha2-nistp256"), st.tuples(st.just(b"nistp256"), st.binary(min_size=65, max_size=65))),
+    st.tuples(
+        st.just("ecdsa-sha2-nistp256"),
+        st.tuples(st.just(b"nistp256"), st.binary(min_size=65, max_size=65)),
+    ),
 )
 
 
 @given(KEY, st.data())
-def test_line_breaks_inside_the_base64_are_repaired(key: tuple[str, tuple[bytes, ...]], data: st.DataObject) -> None:
+def test_line_breaks_inside_the_base64_are_repaired(
+    key: tuple[str, tuple[bytes, ...]], data: st.DataObject
+) -> None:
     kind, fields = key
     text = blob(kind, *fields)
     broken = text
@@ -93,7 +114,9 @@ def test_line_breaks_inside_the_base64_are_repaired(key: tuple[str, tuple[bytes,
 
 
 @given(KEY, st.data())
-def test_a_key_whose_lengths_do_not_agree_is_refused(key: tuple[str, tuple[bytes, ...]], data: st.DataObject) -> None:
+def test_a_key_whose_lengths_do_not_agree_is_refused(
+    key: tuple[str, tuple[bytes, ...]], data: st.DataObject
+) -> None:
     kind, fields = key
     raw = base64.b64decode(blob(kind, *fields))
     cut = raw[: data.draw(st.integers(0, len(raw) - 1))]
@@ -116,7 +139,9 @@ def test_any_text_is_keys_or_refused(text: str) -> None:
 
 
 @given(FILE, st.lists(KEY, max_size=3))
-def test_merging_keys_loses_nothing_and_repeats_nothing(content: bytes, given_keys: list[tuple[str, tuple[bytes, ...]]]) -> None:
+def test_merging_keys_loses_nothing_and_repeats_nothing(
+    content: bytes, given_keys: list[tuple[str, tuple[bytes, ...]]]
+) -> None:
     keys = [sshkeys.Key(kind, blob(kind, *fields), "c") for kind, fields in given_keys]
     after = sshkeys.merged(content, keys)
     assert after.startswith(content)

@@ -13,9 +13,22 @@ from agent.protocol import goalstate, health, http1, imds
 from agent.protocol.goalstate import GoalState, GoalStateError
 
 _NAMES = st.sampled_from(
-    ["GoalState", "Incarnation", "Container", "ContainerId", "RoleInstanceList", "RoleInstance", "InstanceId", "Machine", "x", "{urn:a}InstanceId"]
+    [
+        "GoalState",
+        "Incarnation",
+        "Container",
+        "ContainerId",
+        "RoleInstanceList",
+        "RoleInstance",
+        "InstanceId",
+        "Machine",
+        "x",
+        "{urn:a}InstanceId",
+    ]
 )
-_TEXT = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=8) | st.sampled_from([" \r\n ", "\t", "a&b", "]]>", ""])
+_TEXT = st.text(
+    st.characters(codec="utf-8", exclude_categories=("Cs", "Cc")), max_size=8
+) | st.sampled_from([" \r\n ", "\t", "a&b", "]]>", ""])
 
 
 def _element(name: str, text: str, children: list[ElementTree.Element]) -> ElementTree.Element:
@@ -26,7 +39,11 @@ def _element(name: str, text: str, children: list[ElementTree.Element]) -> Eleme
 
 
 _LEAVES = st.builds(_element, _NAMES, _TEXT, st.just([]))
-_TREES = st.recursive(_LEAVES, lambda inner: st.builds(_element, _NAMES, _TEXT, st.lists(inner, max_size=4)), max_leaves=12)
+_TREES = st.recursive(
+    _LEAVES,
+    lambda inner: st.builds(_element, _NAMES, _TEXT, st.lists(inner, max_size=4)),
+    max_leaves=12,
+)
 
 
 @st.composite
@@ -50,7 +67,10 @@ def parsed(document: bytes) -> GoalState | None:
         return None
 
 
-@given(st.binary(max_size=300) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")))
+@given(
+    st.binary(max_size=300)
+    | st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass"))
+)
 def test_any_bytes_give_a_goal_state_or_our_own_error(data: bytes) -> None:
     parsed(data)
     parsed(b"<GoalState>" + data + b"</GoalState>")
@@ -58,15 +78,25 @@ def test_any_bytes_give_a_goal_state_or_our_own_error(data: bytes) -> None:
 
 
 @given(goal_states() | _TREES, st.sampled_from(["utf-8", "utf-8-sig"]))
-def test_goal_state_reader_agrees_with_elementtree_on_what_it_accepts(tree: ElementTree.Element, encoding: str) -> None:
+def test_goal_state_reader_agrees_with_elementtree_on_what_it_accepts(
+    tree: ElementTree.Element, encoding: str
+) -> None:
     """Known differences, all of them refusals here: a DTD, an element inside an id, more than 64 levels, an empty or very long id."""
     document = ElementTree.tostring(tree, encoding="unicode").encode(encoding)
     mine = parsed(document)
     if mine is None:
         return
     root = ElementTree.fromstring(document)
-    paths = ("Incarnation", "Container/ContainerId", "Container/RoleInstanceList/RoleInstance/InstanceId")
-    assert [(root.findtext(path) or "").strip() for path in paths] == [mine.incarnation, mine.container_id, mine.instance_id]
+    paths = (
+        "Incarnation",
+        "Container/ContainerId",
+        "Container/RoleInstanceList/RoleInstance/InstanceId",
+    )
+    assert [(root.findtext(path) or "").strip() for path in paths] == [
+        mine.incarnation,
+        mine.container_id,
+        mine.instance_id,
+    ]
     assert len(root.findall("Container/RoleInstanceList/RoleInstance")) == mine.role_instances
 
 
@@ -74,18 +104,37 @@ def test_goal_state_reader_agrees_with_elementtree_on_what_it_accepts(tree: Elem
 def test_whatever_elementtree_finds_whole_is_accepted(tree: ElementTree.Element) -> None:
     document = ElementTree.tostring(tree, encoding="utf-8")
     root = ElementTree.fromstring(document)
-    paths = ("Incarnation", "Container/ContainerId", "Container/RoleInstanceList/RoleInstance/InstanceId")
+    paths = (
+        "Incarnation",
+        "Container/ContainerId",
+        "Container/RoleInstanceList/RoleInstance/InstanceId",
+    )
     found = [root.find(path) for path in paths]
-    if all(element is not None and (element.text or "").strip() and not len(element) for element in found):
+    if all(
+        element is not None and (element.text or "").strip() and not len(element)
+        for element in found
+    ):
         assert parsed(document) is not None
 
 
-@given(st.text(min_size=1), st.text(min_size=1), st.text(min_size=1), st.text(), st.sampled_from(["Provisioning", "ProvisioningFailed"]))
-def test_health_documents_survive_an_xml_parser_for_any_text(incarnation: str, container: str, instance: str, description: str, substatus: str) -> None:
+@given(
+    st.text(min_size=1),
+    st.text(min_size=1),
+    st.text(min_size=1),
+    st.text(),
+    st.sampled_from(["Provisioning", "ProvisioningFailed"]),
+)
+def test_health_documents_survive_an_xml_parser_for_any_text(
+    incarnation: str, container: str, instance: str, description: str, substatus: str
+) -> None:
     def carried(text: str) -> str:
-        return "".join(character if health._allowed(ord(character)) else "\ufffd" for character in text)
+        return "".join(
+            character if health._allowed(ord(character)) else "\ufffd" for character in text
+        )
 
-    root = ElementTree.fromstring(health.not_ready(GoalState(incarnation, container, instance, 1), substatus, description))
+    root = ElementTree.fromstring(
+        health.not_ready(GoalState(incarnation, container, instance, 1), substatus, description)
+    )
     assert root.findtext("GoalStateIncarnation") == carried(incarnation)
     assert root.findtext("Container/ContainerId") == carried(container)
     assert root.findtext(".//InstanceId") == carried(instance)
@@ -98,26 +147,59 @@ _JSON = st.recursive(
     lambda inner: (
         st.lists(inner, max_size=3)
         | st.dictionaries(
-            st.sampled_from(["compute", "osProfile", "computerName", "name", "publicKeys", "keyData", "extended", "vmId", "x"]), inner, max_size=4
+            st.sampled_from(
+                [
+                    "compute",
+                    "osProfile",
+                    "computerName",
+                    "name",
+                    "publicKeys",
+                    "keyData",
+                    "extended",
+                    "vmId",
+                    "x",
+                ]
+            ),
+            inner,
+            max_size=4,
         )
     ),
     max_leaves=12,
 )
 
 
-@given(_JSON.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200) | st.just({}).map(lambda _: b"{}"))
+@given(
+    _JSON.map(lambda value: json.dumps(value).encode())
+    | st.binary(max_size=200)
+    | st.just({}).map(lambda _: b"{}")
+)
 def test_any_bytes_give_instance_metadata_or_our_own_error(data: bytes) -> None:
-    for document in (data, b'{"compute": ' + data + b"}", b'{"compute": {"osProfile": ' + data + b"}}"):
+    for document in (
+        data,
+        b'{"compute": ' + data + b"}",
+        b'{"compute": {"osProfile": ' + data + b"}}",
+    ):
         try:
             metadata = imds.parse(document)
         except imds.MetadataError:
             continue
-        texts = (metadata.computer_name, metadata.name, metadata.vm_id, metadata.admin_username, metadata.user_data, metadata.pps_type)
+        texts = (
+            metadata.computer_name,
+            metadata.name,
+            metadata.vm_id,
+            metadata.admin_username,
+            metadata.user_data,
+            metadata.pps_type,
+        )
         assert all(isinstance(text, str) for text in texts)
         assert metadata.disable_password in (None, True, False)
 
 
-@given(_JSON.map(json.dumps) | st.text(max_size=30) | st.text('[]{}",:0123456789.eE+- \n\\untfalsr', max_size=12))
+@given(
+    _JSON.map(json.dumps)
+    | st.text(max_size=30)
+    | st.text('[]{}",:0123456789.eE+- \n\\untfalsr', max_size=12)
+)
 def test_json_is_read_as_the_json_module_reads_it(text: str) -> None:
     """The known difference: NaN and Infinity, which are not JSON (RFC 8259 6), are refused here."""
     try:
@@ -146,7 +228,9 @@ def test_sanitised_names_are_legal_or_empty_and_stay_the_same(name: str) -> None
         assert not label.endswith("-")
 
 
-@given(st.binary(max_size=200), st.sampled_from(["web", "web.example"]), st.sampled_from(["", "old"]))
+@given(
+    st.binary(max_size=200), st.sampled_from(["web", "web.example"]), st.sampled_from(["", "old"])
+)
 def test_hosts_files_keep_every_line_but_the_own_one(content: bytes, name: str, old: str) -> None:
     after = hostname.hosts_with(content, name, old)
     lines = after.split(b"\n")

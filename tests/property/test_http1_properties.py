@@ -52,7 +52,16 @@ _HEADERS = st.sampled_from(
 )
 _CHUNKS = st.lists(
     st.sampled_from(
-        [b"5\r\nhello\r\n", b"1;a=b\r\nx\r\n", b"B\r\nhello world\r\n", b"0\r\n\r\n", b"0\r\nT: x\r\n\r\n", b"+1\r\nx\r\n", b"4\r\nhello\r\n", b"5\r\nhello\n"]
+        [
+            b"5\r\nhello\r\n",
+            b"1;a=b\r\nx\r\n",
+            b"B\r\nhello world\r\n",
+            b"0\r\n\r\n",
+            b"0\r\nT: x\r\n\r\n",
+            b"+1\r\nx\r\n",
+            b"4\r\nhello\r\n",
+            b"5\r\nhello\n",
+        ]
     ),
     max_size=5,
 ).map(b"".join)
@@ -66,7 +75,9 @@ def answers(draw: st.DrawFn) -> bytes:
     lines = [draw(_STATUS_LINES), *draw(st.lists(_HEADERS, max_size=5)), b"", b""]
     before = draw(st.sampled_from([b"", b"", b"", b"HTTP/1.1 100 Continue\r\n\r\n"]))
     data = bytearray(before + end.join(lines) + draw(_BODIES))
-    for at, byte in draw(st.lists(st.tuples(st.integers(0, max(0, len(data) - 1)), st.integers(0, 255)), max_size=1)):
+    for at, byte in draw(
+        st.lists(st.tuples(st.integers(0, max(0, len(data) - 1)), st.integers(0, 255)), max_size=1)
+    ):
         data[at : at + 1] = bytes([byte])
     return bytes(data)
 
@@ -111,7 +122,11 @@ def test_where_the_answer_is_cut_makes_no_difference(data: bytes, cuts: list[int
     whole, pieces = ours(data, []), ours(data, cuts)
     if pieces is not None:
         assert whole is not None
-        assert (whole.status, whole.body, whole.headers) == (pieces.status, pieces.body, pieces.headers)
+        assert (whole.status, whole.body, whole.headers) == (
+            pieces.status,
+            pieces.body,
+            pieces.headers,
+        )
 
 
 @given(answers())
@@ -129,7 +144,9 @@ def test_agrees_with_the_standard_client_on_what_both_accept(data: bytes) -> Non
 def test_no_state_holds_more_than_the_caps(size: int, unit: bytes) -> None:
     reader = ResponseReader()
     try:
-        reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + unit * (size // len(unit)))
+        reader.feed(
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n" + unit * (size // len(unit))
+        )
     except HttpError:
         return
     assert len(reader._buffer) <= MAX_HEADER

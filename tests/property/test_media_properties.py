@@ -19,7 +19,10 @@ CONTENT = (bytes(range(256)) * 20)[:5000]
 SOURCES = [
     maker.with_metadata_partition({"ovf-env.xml": CONTENT}),
     maker.simple({"ovf-env.xml": (maker.short(4096, 100) + maker.short(904, 110), CONTENT, 0)}),
-    *(lzma.decompress((DATA / name).read_bytes()) for name in ("hd-2.01-inicb-2048.img.xz", "cdrw-1.50-short-2048.img.xz")),
+    *(
+        lzma.decompress((DATA / name).read_bytes())
+        for name in ("hd-2.01-inicb-2048.img.xz", "cdrw-1.50-short-2048.img.xz")
+    ),
 ]
 ISO = media.image(VM(media="cd"))
 
@@ -29,7 +32,11 @@ def descriptors(image: bytes) -> list[int]:
     found = []
     for at in range(0, len(image), 512):
         head = image[at : at + 16]
-        if head[:4] != bytes(4) and 0 < struct.unpack_from("<H", head)[0] <= 266 and (sum(head) - head[4]) & 255 == head[4]:
+        if (
+            head[:4] != bytes(4)
+            and 0 < struct.unpack_from("<H", head)[0] <= 266
+            and (sum(head) - head[4]) & 255 == head[4]
+        ):
             found.append(at)
     return found
 
@@ -80,18 +87,30 @@ def test_udf_with_lying_fields_ends(data: st.DataObject) -> None:
         descriptor = bytearray(image[at : at + 512])
         for _ in range(data.draw(st.integers(1, 3))):
             field = data.draw(st.integers(16, 300))
-            value = data.draw(st.one_of(st.sampled_from([0, 1, 2, 255, 0xFFFF, 0xFFFFFFFF, 0x3FFFFFFF, 0xC0000800]), st.integers(0, 2**32 - 1)))
+            value = data.draw(
+                st.one_of(
+                    st.sampled_from([0, 1, 2, 255, 0xFFFF, 0xFFFFFFFF, 0x3FFFFFFF, 0xC0000800]),
+                    st.integers(0, 2**32 - 1),
+                )
+            )
             struct.pack_into("<I", descriptor, field, value)
         changes[at] = maker.sign_again(bytes(descriptor))
     ends(udf.read_files, image, changes)
 
 
-@given(st.sampled_from(SOURCES), st.dictionaries(st.integers(0, 700 * 2048), st.binary(min_size=1, max_size=64), max_size=8))
+@given(
+    st.sampled_from(SOURCES),
+    st.dictionaries(st.integers(0, 700 * 2048), st.binary(min_size=1, max_size=64), max_size=8),
+)
 def test_udf_with_any_bytes_changed_ends(image: bytes, changes: dict[int, bytes]) -> None:
     ends(udf.read_files, image, changes)
 
 
-@given(st.dictionaries(st.integers(16 * 2048, 27 * 2048), st.binary(min_size=1, max_size=16), max_size=12))
+@given(
+    st.dictionaries(
+        st.integers(16 * 2048, 27 * 2048), st.binary(min_size=1, max_size=16), max_size=12
+    )
+)
 def test_iso_with_any_bytes_changed_ends(changes: dict[int, bytes]) -> None:
     ends(iso9660.read_files, ISO, changes)
 

@@ -12,13 +12,31 @@ from agent.protocol import kvp, netlink, ovf
 from scripts.simulator.media import ovf_env
 from scripts.simulator.scenario import VM
 
-XML_TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=40).map(str.strip)
+XML_TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="\ufffe\uffff"), max_size=40
+).map(str.strip)
 
 
 @given(XML_TEXT, XML_TEXT, XML_TEXT, XML_TEXT)
-def test_every_value_of_ovf_env_comes_out_as_it_went_in(name: str, user: str, password: str, key: str) -> None:
-    environment = ovf.parse(ovf_env(VM(computer_name=name, admin_username=user, password=password, public_keys=(key,), key_path="/p")))
-    assert (environment.host_name, environment.user_name, environment.password) == (name, user, password)
+def test_every_value_of_ovf_env_comes_out_as_it_went_in(
+    name: str, user: str, password: str, key: str
+) -> None:
+    environment = ovf.parse(
+        ovf_env(
+            VM(
+                computer_name=name,
+                admin_username=user,
+                password=password,
+                public_keys=(key,),
+                key_path="/p",
+            )
+        )
+    )
+    assert (environment.host_name, environment.user_name, environment.password) == (
+        name,
+        user,
+        password,
+    )
     assert [(entry.key_data, entry.path) for entry in environment.public_keys] == [(key, "/p")]
 
 
@@ -28,7 +46,9 @@ def test_junk_is_no_ovf_env(data: bytes) -> None:
         ovf.parse(data)
 
 
-@given(st.integers(0, 3000), st.integers(0, 255), st.text("abcdefghijklmnop", min_size=12, max_size=20))
+@given(
+    st.integers(0, 3000), st.integers(0, 255), st.text("abcdefghijklmnop", min_size=12, max_size=20)
+)
 def test_a_broken_document_never_shows_the_password(at: int, byte: int, password: str) -> None:
     document = bytearray(ovf_env(VM(password=password)))
     document[at % len(document)] = byte
@@ -41,18 +61,26 @@ def test_a_broken_document_never_shows_the_password(at: int, byte: int, password
 @given(XML_TEXT, XML_TEXT)
 def test_prefixes_do_not_count_and_name_spaces_do(prefix_text: str, value: str) -> None:
     text = ovf_env(VM(computer_name=value)).decode()
-    assert ovf.parse(text.replace("ns1:", "wa:").replace("xmlns:ns1", "xmlns:wa").encode()).host_name == value
+    assert (
+        ovf.parse(text.replace("ns1:", "wa:").replace("xmlns:ns1", "xmlns:wa").encode()).host_name
+        == value
+    )
     assume("windowsazure" not in escape(value))
     with pytest.raises(ovf.OvfError, match="no ProvisioningSection"):
         ovf.parse(text.replace("http://schemas.microsoft.com/windowsazure", "urn:other").encode())
 
 
 @given(st.lists(st.tuples(st.text(max_size=300), st.text(max_size=1200)), max_size=4))
-def test_a_pool_gives_back_keys_and_values_up_to_what_the_host_reads(pairs: list[tuple[str, str]]) -> None:
+def test_a_pool_gives_back_keys_and_values_up_to_what_the_host_reads(
+    pairs: list[tuple[str, str]],
+) -> None:
     pool = b"".join(kvp.record(key, value) for key, value in pairs)
     assert len(pool) == len(pairs) * kvp.RECORD_SIZE
     for (key, value), (found_key, found_value) in zip(pairs, kvp.parse(pool), strict=True):
-        for text, found, limit in ((key, found_key, kvp.MAX_KEY), (value, found_value, kvp.MAX_VALUE)):
+        for text, found, limit in (
+            (key, found_key, kvp.MAX_KEY),
+            (value, found_value, kvp.MAX_VALUE),
+        ):
             clean = text.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
             assert clean.startswith(found)
             assert limit - 4 < len(found.encode()) <= limit or found == clean
@@ -72,7 +100,9 @@ def test_a_failure_keeps_all_its_fields_whatever_the_reason(reason: str, vm_id: 
     text = kvp.error(reason, "azready/1.0", "2026-01-01T00:00:00Z", vm_id)
     assert "\n" not in text
     assert text.startswith("result=error|")
-    assert text.endswith(f"|agent=azready/1.0|vm_id={vm_id}|timestamp=2026-01-01T00:00:00Z|documentation_url=https://aka.ms/linuxprovisioningerror")
+    assert text.endswith(
+        f"|agent=azready/1.0|vm_id={vm_id}|timestamp=2026-01-01T00:00:00Z|documentation_url=https://aka.ms/linuxprovisioningerror"
+    )
 
 
 @given(st.binary(max_size=200))
@@ -92,19 +122,44 @@ def test_any_body_of_a_known_message_is_read_or_an_error(body: bytes, kind: int)
         return
 
 
-KEYS = ["deadline", "wireserver", "fatal", "run_custom_data", "user.groups", "user.shell", "user.sudo", "steps.user", "media.wait", "no.such", "deadlin"]
-VALUE = st.one_of(st.booleans(), st.integers(-5, 100000), st.sampled_from(['"/bin/sh"', '"auto"', '["user"]', "[]", "1.5", '"http://127.0.0.1"', "{}"]))
+KEYS = [
+    "deadline",
+    "wireserver",
+    "fatal",
+    "run_custom_data",
+    "user.groups",
+    "user.shell",
+    "user.sudo",
+    "steps.user",
+    "media.wait",
+    "no.such",
+    "deadlin",
+]
+VALUE = st.one_of(
+    st.booleans(),
+    st.integers(-5, 100000),
+    st.sampled_from(['"/bin/sh"', '"auto"', '["user"]', "[]", "1.5", '"http://127.0.0.1"', "{}"]),
+)
 
 
-@given(st.lists(st.tuples(st.sampled_from(KEYS), VALUE), max_size=4, unique_by=lambda pair: pair[0]))
-def test_a_configuration_is_taken_whole_or_refused_by_key_and_line(pairs: list[tuple[str, object]]) -> None:
-    text = "".join(f"{key} = {str(value).lower() if isinstance(value, bool) else value}\n" for key, value in pairs)
+@given(
+    st.lists(st.tuples(st.sampled_from(KEYS), VALUE), max_size=4, unique_by=lambda pair: pair[0])
+)
+def test_a_configuration_is_taken_whole_or_refused_by_key_and_line(
+    pairs: list[tuple[str, object]],
+) -> None:
+    text = "".join(
+        f"{key} = {str(value).lower() if isinstance(value, bool) else value}\n"
+        for key, value in pairs
+    )
     try:
         config = parse("f.toml", text.encode())
     except UsageError as error:
         number = str(error).partition("f.toml line ")[2].partition(":")[0]
         key = str(error).partition(": ")[2].split(" ")[0]
-        assert text.splitlines()[int(number) - 1].startswith((key + " ", key.partition(".")[0] + "."))
+        assert text.splitlines()[int(number) - 1].startswith(
+            (key + " ", key.partition(".")[0] + ".")
+        )
         return
     assert isinstance(config, Config)
 

@@ -24,7 +24,22 @@ from agent.root import Root
 from scripts.tasks import guests
 
 CHANGES = (
-    *("rename", "mkdir", "rmdir", "unlink", "symlink", "chown", "fchown", "chmod", "fchmod", "ftruncate", "truncate", "fsync", "setxattr", "link"),
+    *(
+        "rename",
+        "mkdir",
+        "rmdir",
+        "unlink",
+        "symlink",
+        "chown",
+        "fchown",
+        "chmod",
+        "fchmod",
+        "ftruncate",
+        "truncate",
+        "fsync",
+        "setxattr",
+        "link",
+    ),
     *("open", "write"),
 )
 MACHINE = guests.EVERYTHING
@@ -47,7 +62,16 @@ def _child(root: pathlib.Path, wireserver: str, imds: str, kill_at: int, tell: i
     try:
         if kill_at:
             _arm(kill_at, tell)
-        provision(Job(Root(str(root)), Endpoint(wireserver), Endpoint(imds), Deadline(20), Config({"media.wait": 0}), Quiet()))
+        provision(
+            Job(
+                Root(str(root)),
+                Endpoint(wireserver),
+                Endpoint(imds),
+                Deadline(20),
+                Config({"media.wait": 0}),
+                Quiet(),
+            )
+        )
         code = 0
     finally:
         os._exit(code)
@@ -59,7 +83,9 @@ def _arm(kill_at: int, tell: int) -> None:
     def deadly(name: str, original: Any) -> Any:
         def call(*arguments: Any, **more: Any) -> Any:
             nonlocal count
-            if name == "open" and not arguments[1] & (posix.O_WRONLY | posix.O_RDWR | posix.O_CREAT):
+            if name == "open" and not arguments[1] & (
+                posix.O_WRONLY | posix.O_RDWR | posix.O_CREAT
+            ):
                 return original(*arguments, **more)
             count += 1
             if count == kill_at:
@@ -81,8 +107,19 @@ def snapshot(root: pathlib.Path) -> dict[str, Any]:
     for path in sorted(root.rglob("*")):
         name = str(path.relative_to(root))
         status = path.lstat()
-        content = os.readlink(path) if path.is_symlink() else path.read_bytes().decode("latin-1") if stat.S_ISREG(status.st_mode) else ""
-        found[name] = [oct(status.st_mode), status.st_uid, status.st_gid, _comparable(name, content)]
+        content = (
+            os.readlink(path)
+            if path.is_symlink()
+            else path.read_bytes().decode("latin-1")
+            if stat.S_ISREG(status.st_mode)
+            else ""
+        )
+        found[name] = [
+            oct(status.st_mode),
+            status.st_uid,
+            status.st_gid,
+            _comparable(name, content),
+        ]
     return found
 
 
@@ -92,7 +129,9 @@ def _comparable(name: str, content: str) -> str:
         for fields in lines:
             if fields[1].startswith("$6$"):
                 salt = fields[1].split("$")[2]
-                fields[1] = str(passwords.sha512_crypt(MACHINE.password.encode(), salt) == fields[1])
+                fields[1] = str(
+                    passwords.sha512_crypt(MACHINE.password.encode(), salt) == fields[1]
+                )
         return repr(lines)
     if name.endswith((".provisioned", ".kvp_pool_1")):
         return "".join(character for character in content if not character.isdigit())
@@ -115,8 +154,17 @@ def main() -> None:
         code, victim = boot(root, wireserver, imds, at)
         again, _ = boot(root, wireserver, imds)
         found = snapshot(root)
-        different = {name: [wanted.get(name), found.get(name)] for name in wanted.keys() | found.keys() if wanted.get(name) != found.get(name)}
-        print(json.dumps({"at": at, "first": code, "killed": victim, "code": again, "different": different}), flush=True)
+        different = {
+            name: [wanted.get(name), found.get(name)]
+            for name in wanted.keys() | found.keys()
+            if wanted.get(name) != found.get(name)
+        }
+        print(
+            json.dumps(
+                {"at": at, "first": code, "killed": victim, "code": again, "different": different}
+            ),
+            flush=True,
+        )
         shutil.rmtree(root)
 
 

@@ -21,15 +21,31 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
         pytest.skip("files that belong to several users take root")
     platform = dataclasses.replace(scenario.load("healthy"), vm=killer.MACHINE)
     with Simulator(platform) as simulator:
-        words = [str(tmp_path_factory.mktemp("killed")), simulator.url("wireserver"), simulator.url("imds")]
-        result = subprocess.run([sys.executable, "-m", "tests.simulated.killer", *words], cwd=TOP, capture_output=True, text=True, timeout=300)
+        words = [
+            str(tmp_path_factory.mktemp("killed")),
+            simulator.url("wireserver"),
+            simulator.url("imds"),
+        ]
+        result = subprocess.run(
+            [sys.executable, "-m", "tests.simulated.killer", *words],
+            cwd=TOP,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
     assert result.returncode == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
 def test_an_undisturbed_run_touches_every_kind_of_file(runs: list[dict[str, Any]]) -> None:
     assert runs[0]["code"] == 0
-    for path in ("etc/passwd", "etc/gshadow", "home/azureuser/.config/app/settings", "home/azureuser/.ssh/authorized_keys", "etc/sudoers.d/90-azready"):
+    for path in (
+        "etc/passwd",
+        "etc/gshadow",
+        "home/azureuser/.config/app/settings",
+        "home/azureuser/.ssh/authorized_keys",
+        "etc/sudoers.d/90-azready",
+    ):
         assert path in runs[0]["files"]
 
 
@@ -39,8 +55,22 @@ def test_every_kill_is_healed_by_the_next_run(runs: list[dict[str, Any]]) -> Non
     assert [run for run in killed if run["code"] or run["different"]] == []
 
 
-def test_kills_hit_every_kind_of_change_and_the_last_run_gets_through(runs: list[dict[str, Any]]) -> None:
+def test_kills_hit_every_kind_of_change_and_the_last_run_gets_through(
+    runs: list[dict[str, Any]],
+) -> None:
     hit = {run["killed"].split(" ")[0] for run in runs[1:-1]}
-    assert {"rename", "mkdir", "symlink", "chown", "fchmod", "fchown", "ftruncate", "fsync", "unlink", "open", "write"} <= hit
+    assert {
+        "rename",
+        "mkdir",
+        "symlink",
+        "chown",
+        "fchmod",
+        "fchown",
+        "ftruncate",
+        "fsync",
+        "unlink",
+        "open",
+        "write",
+    } <= hit
     assert (runs[-1]["first"], runs[-1]["killed"]) == (0, "")
     assert len(runs) > 100

@@ -17,7 +17,10 @@ from tests.conftest import BUILT, TOP, words
 
 HOWS = ("source", *BUILT)
 
-PROXIES = dict.fromkeys(("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9") | {"no_proxy": ""}
+PROXIES = dict.fromkeys(
+    ("http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"),
+    "http://127.0.0.1:9",
+) | {"no_proxy": ""}
 
 
 @dataclasses.dataclass
@@ -51,12 +54,26 @@ def play(name: str, how: str) -> Outcome:
             drive = pathlib.Path(root, "dev/sr0")
             drive.parent.mkdir()
             drive.write_bytes(media.image(chosen.vm))
-        command = [*words(how), *expect.command, "--wireserver", simulator.url("wireserver"), "--deadline", str(expect.deadline)]
+        command = [
+            *words(how),
+            *expect.command,
+            "--wireserver",
+            simulator.url("wireserver"),
+            "--deadline",
+            str(expect.deadline),
+        ]
         if "provision" in expect.command:
             command += ["--imds", simulator.url("imds"), "--root", root]
         started = time.monotonic()
         # An environment full of proxies: none may be asked, whatever the scenario.
-        result = subprocess.run(command, capture_output=True, text=True, cwd=TOP, env={"PATH": os.environ["PATH"], **PROXIES}, timeout=60)
+        result = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            cwd=TOP,
+            env={"PATH": os.environ["PATH"], **PROXIES},
+            timeout=60,
+        )
         etc = pathlib.Path(root, "etc")
         return Outcome(
             result.returncode,
@@ -76,12 +93,16 @@ def play(name: str, how: str) -> Outcome:
 def outcomes() -> dict[tuple[str, str], "concurrent.futures.Future[Outcome]"]:
     """All runs, side by side: most of their time is waiting."""
     with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
-        return {(name, how): pool.submit(play, name, how) for name in scenario.names() for how in HOWS}
+        return {
+            (name, how): pool.submit(play, name, how) for name in scenario.names() for how in HOWS
+        }
 
 
 @pytest.mark.parametrize("how", HOWS)
 @pytest.mark.parametrize("name", scenario.names())
-def test_scenario_ends_as_it_must(outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"], name: str, how: str) -> None:
+def test_scenario_ends_as_it_must(
+    outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"], name: str, how: str
+) -> None:
     chosen = scenario.load(name)
     expect = chosen.expect
     if "provision" in expect.command and os.geteuid() != 0:
@@ -102,7 +123,9 @@ def test_scenario_ends_as_it_must(outcomes: dict[tuple[str, str], "concurrent.fu
     if "provision" in expect.command:
         check_provisioned(outcome, chosen)
     elif outcome.reports:
-        assert [exchange.service for exchange in outcome.exchanges] == ["wireserver"] * len(outcome.exchanges)
+        assert [exchange.service for exchange in outcome.exchanges] == ["wireserver"] * len(
+            outcome.exchanges
+        )
 
 
 def check_provisioned(outcome: Outcome, chosen: scenario.Scenario) -> None:
@@ -119,19 +142,33 @@ def check_provisioned(outcome: Outcome, chosen: scenario.Scenario) -> None:
         assert chosen.vm.password not in outcome.stderr
 
 
-def test_the_goal_state_is_fetched_anew_before_each_report(outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"]) -> None:
-    methods = [exchange.request.method for exchange in outcomes["stale", "frozen"].result().exchanges]
+def test_the_goal_state_is_fetched_anew_before_each_report(
+    outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"],
+) -> None:
+    methods = [
+        exchange.request.method for exchange in outcomes["stale", "frozen"].result().exchanges
+    ]
     assert methods == ["GET", "POST", "GET", "POST"]
 
 
-def test_a_first_stale_answer_is_repeated_at_once(outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"]) -> None:
+def test_a_first_stale_answer_is_repeated_at_once(
+    outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"],
+) -> None:
     exchanges = outcomes["stale", "frozen"].result().exchanges
     assert exchanges[2].received - exchanges[1].received < 0.9
 
 
-def test_a_dead_imds_costs_a_quarter_of_the_deadline(outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"]) -> None:
+def test_a_dead_imds_costs_a_quarter_of_the_deadline(
+    outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"],
+) -> None:
     assert 1.9 < outcomes["imds-dead", "frozen"].result().seconds < 4
 
 
-def test_a_failure_reason_arrives_as_it_was_given(outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"]) -> None:
-    assert [exchange.description for exchange in outcomes["failed", "frozen"].result().exchanges if exchange.report] == ['no <disk> & no "hope"']
+def test_a_failure_reason_arrives_as_it_was_given(
+    outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"],
+) -> None:
+    assert [
+        exchange.description
+        for exchange in outcomes["failed", "frozen"].result().exchanges
+        if exchange.report
+    ] == ['no <disk> & no "hope"']

@@ -18,7 +18,12 @@ def pin(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, ob
     monkeypatch.setenv("AZREADY_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("AZREADY_SOURCES", raising=False)
     url = "http://127.0.0.1:9/Python-3.13.99.tar.xz"
-    pin: dict[str, object] = {"version": "3.13.99", "url": url, "sha256": hashlib.sha256(b"archive").hexdigest(), "debian": ["none", "none"]}
+    pin: dict[str, object] = {
+        "version": "3.13.99",
+        "url": url,
+        "sha256": hashlib.sha256(b"archive").hexdigest(),
+        "debian": ["none", "none"],
+    }
     monkeypatch.setattr(toolchain, "pins", lambda: {"cpython": [pin]})
     monkeypatch.setattr("shutil.which", lambda _: None)
     return pin
@@ -35,13 +40,17 @@ def test_every_pin_has_a_hash() -> None:
     assert "ziglang==0.15.2 --hash=sha256:" in toolchain.requirements(pins["tools"])
 
 
-def test_a_folder_of_sources_comes_first(pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_of_sources_comes_first(
+    pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "Python-3.13.99.tar.xz").write_bytes(b"archive")
     monkeypatch.setenv("AZREADY_SOURCES", str(tmp_path))
     assert sources.cpython().archive == tmp_path / "Python-3.13.99.tar.xz"
 
 
-def test_upstream_is_fetched_checked_and_kept(pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_upstream_is_fetched_checked_and_kept(
+    pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "Python-3.13.99.tar.xz").write_bytes(b"archive")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
     with http.server.HTTPServer(("127.0.0.1", 0), handler) as server:
@@ -53,7 +62,9 @@ def test_upstream_is_fetched_checked_and_kept(pin: dict[str, object], tmp_path: 
     assert sources.cpython().archive == kept  # without the server
 
 
-def test_wrong_bytes_are_never_used_and_every_way_is_named(pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_bytes_are_never_used_and_every_way_is_named(
+    pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "Python-3.13.99.tar.xz").write_bytes(b"something else")
     monkeypatch.setenv("AZREADY_SOURCES", str(tmp_path))
     with pytest.raises(cache.BuildError) as caught:
@@ -69,7 +80,9 @@ def test_wrong_bytes_are_never_used_and_every_way_is_named(pin: dict[str, object
         assert words in text
 
 
-def test_a_step_is_made_once_and_again_after_a_failure(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_is_made_once_and_again_after_a_failure(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AZREADY_CACHE", str(tmp_path))
     made: list[str] = []
 
@@ -94,7 +107,10 @@ def test_a_failing_command_shows_the_end_of_its_output(tmp_path: pathlib.Path) -
 
 def test_the_table_holds_code_without_docstrings(tmp_path: pathlib.Path) -> None:
     (tmp_path / "__init__.py").write_text('"""text that is not needed"""\nassert False\nx = 1\n')
-    table = frozen.write_table({"package": tmp_path / "__init__.py", "importlib._bootstrap": tmp_path / "__init__.py"}, tmp_path).read_text()
+    table = frozen.write_table(
+        {"package": tmp_path / "__init__.py", "importlib._bootstrap": tmp_path / "__init__.py"},
+        tmp_path,
+    ).read_text()
     assert '.name = "package"' in table
     assert ".is_package = true" in table
     assert '.name = "_frozen_importlib"' in table
@@ -109,10 +125,19 @@ def test_an_import_outside_the_lists_stops_the_build(tmp_path: pathlib.Path) -> 
     source.write_text("if TYPE_CHECKING:\n    import typing\nimport posix\n")
     link.check_imports(tmp_path)
     source.write_text("def work():\n    import subprocess\n")
-    with pytest.raises(SystemExit, match=r"new\.py line 2 imports subprocess, which is not in build/allowed-modules"):
+    with pytest.raises(
+        SystemExit,
+        match=r"new\.py line 2 imports subprocess, which is not in build/allowed-modules",
+    ):
         link.check_imports(tmp_path)
 
 
 def test_what_runs_inside_the_file_instead_of_the_standard_library_is_listed() -> None:
-    assert sorted(frozen.REPLACED) == ["encodings", "importlib._bootstrap", "importlib._bootstrap_external", "io", "typing"]
+    assert sorted(frozen.REPLACED) == [
+        "encodings",
+        "importlib._bootstrap",
+        "importlib._bootstrap_external",
+        "io",
+        "typing",
+    ]
     assert all(path.is_file() for path in frozen.REPLACED.values())

@@ -32,16 +32,30 @@ LOOPBACK = ["--wireserver", "http://127.0.0.1:9", "--deadline", "1"]
         (["report", "ready", "--wireserver"], "--wireserver needs a value: --wireserver URL"),
         (["report", "ready", "--verbose=1", *LOOPBACK], "--verbose takes no value"),
         (["report", "ready", *LOOPBACK, "--deadline", "5"], "--deadline is given twice"),
-        (["report", "ready", "--wireserver", "http://127.0.0.1:9", "--deadline", "soon"], "--deadline 'soon' is not a number of seconds"),
-        (["report", "ready", "--wireserver", "http://127.0.0.1:9", "--deadline", "nan"], "--deadline 'nan'"),
-        (["report", "ready", "--wireserver", "http://127.0.0.1:9", "--deadline", "0"], "--deadline '0'"),
+        (
+            ["report", "ready", "--wireserver", "http://127.0.0.1:9", "--deadline", "soon"],
+            "--deadline 'soon' is not a number of seconds",
+        ),
+        (
+            ["report", "ready", "--wireserver", "http://127.0.0.1:9", "--deadline", "nan"],
+            "--deadline 'nan'",
+        ),
+        (
+            ["report", "ready", "--wireserver", "http://127.0.0.1:9", "--deadline", "0"],
+            "--deadline '0'",
+        ),
         (["report", "ready", "--wireserver", "localhost"], "is no address of a service"),
-        (["provision", "--root", "/does/not/exist", *LOOPBACK], "--root '/does/not/exist' cannot be used: no such file or directory"),
+        (
+            ["provision", "--root", "/does/not/exist", *LOOPBACK],
+            "--root '/does/not/exist' cannot be used: no such file or directory",
+        ),
         (["unit", "--exec", "azready"], "give an absolute path"),
         (["unit", "--exec", "/a b"], "give an absolute path"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_and_exit_2(azready: Run, arguments: list[str], says: str) -> None:
+def test_a_wrong_command_line_is_one_line_and_exit_2(
+    azready: Run, arguments: list[str], says: str
+) -> None:
     result = azready(*arguments)
     assert result.returncode == 2
     assert says in result.stderr
@@ -51,19 +65,32 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(azready: Run, arguments: li
 
 def test_version_names_python_architecture_and_freezer(azready: Run) -> None:
     result = azready("--version")
-    assert re.fullmatch(rf"azready {re.escape(__version__)} \(Python 3\.\d+\.\d+, {os.uname().machine}, (not frozen|PyInstaller [\d.]+)\)\n", result.stdout)
+    assert re.fullmatch(
+        rf"azready {re.escape(__version__)} \(Python 3\.\d+\.\d+, {os.uname().machine}, (not frozen|PyInstaller [\d.]+)\)\n",
+        result.stdout,
+    )
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"], ["unit", "--help"]])
 def test_help_lists_commands_options_and_exit_codes(azready: Run, arguments: list[str]) -> None:
     result = azready(*arguments)
     assert result.returncode == 0
-    for word in ("provision", "report failed REASON", "unit", "--deadline SECONDS", "--force", "exit codes", "5  missing privilege"):
+    for word in (
+        "provision",
+        "report failed REASON",
+        "unit",
+        "--deadline SECONDS",
+        "--force",
+        "exit codes",
+        "5  missing privilege",
+    ):
         assert word in result.stdout
 
 
 def test_options_may_stand_anywhere_and_take_equals(azready: Run) -> None:
-    result = azready("report", "failed", "--deadline=1", "--wireserver=http://127.0.0.1:9", "--", "--reason--")
+    result = azready(
+        "report", "failed", "--deadline=1", "--wireserver=http://127.0.0.1:9", "--", "--reason--"
+    )
     assert result.returncode == 3
     assert "connection refused connecting to 127.0.0.1:9" in result.stderr
 
@@ -71,7 +98,11 @@ def test_options_may_stand_anywhere_and_take_equals(azready: Run) -> None:
 def test_unit_runs_the_given_file(azready: Run) -> None:
     unit = azready("unit", "--exec", "/opt/az/azready").stdout
     assert "ExecStart=/opt/az/azready provision\n" in unit
-    assert not [line for line in unit.splitlines() if "network-online.target" in line and not line.startswith("#")]
+    assert not [
+        line
+        for line in unit.splitlines()
+        if "network-online.target" in line and not line.startswith("#")
+    ]
 
 
 def test_unreachable_is_exit_3_and_unprivileged_exit_5(azready: Run) -> None:
@@ -85,7 +116,13 @@ def test_provision_of_this_machine_needs_root() -> None:
         pytest.skip("the test above shows it")
     # From a copy, because the repository may lie where another user cannot look.
     with emptyroot.holding(FROZEN) as folder:
-        result = subprocess.run([folder / "azready", "provision", *LOOPBACK], capture_output=True, text=True, user=65534, group=65534)
+        result = subprocess.run(
+            [folder / "azready", "provision", *LOOPBACK],
+            capture_output=True,
+            text=True,
+            user=65534,
+            group=65534,
+        )
     assert result.returncode == 5
     assert "needs root" in result.stderr
 
@@ -103,7 +140,13 @@ def test_not_on_azure_changes_nothing(azready: Run, tmp_path: pathlib.Path) -> N
 def test_a_full_standard_output_is_an_error(azready: Run) -> None:
     result = azready("--version")
     with open("/dev/full", "w") as full:
-        ended = subprocess.run(result.args, stdout=full, stderr=subprocess.PIPE, text=True, cwd=pathlib.Path(__file__).parents[2])
+        ended = subprocess.run(
+            result.args,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=pathlib.Path(__file__).parents[2],
+        )
     assert ended.returncode == 1
     assert "cannot write to standard output: no space left on device" in ended.stderr
 
@@ -114,7 +157,9 @@ def test_closed_standard_descriptors_never_become_a_socket(azready: Run) -> None
         words = azready("--version").args[:-1]
         port = server.getsockname()[1]
         shell = f'exec "$@" report ready --verbose --deadline 2 --wireserver http://127.0.0.1:{port} <&- >&- 2>&-'
-        process = subprocess.Popen(["sh", "-c", shell, "sh", *words], cwd=pathlib.Path(__file__).parents[2])
+        process = subprocess.Popen(
+            ["sh", "-c", shell, "sh", *words], cwd=pathlib.Path(__file__).parents[2]
+        )
         received = b""
         connection, _ = server.accept()
         with connection:
@@ -127,13 +172,17 @@ def test_closed_standard_descriptors_never_become_a_socket(azready: Run) -> None
     assert b"azready [" not in received
 
 
-def test_log_lines_carry_their_priority_where_the_journal_reads_them(azready: Run, tmp_path: pathlib.Path) -> None:
+def test_log_lines_carry_their_priority_where_the_journal_reads_them(
+    azready: Run, tmp_path: pathlib.Path
+) -> None:
     elsewhere = azready("report", "ready", *LOOPBACK, env={"JOURNAL_STREAM": "8:12345"})
     assert elsewhere.stderr.startswith("azready [")
     with open(tmp_path / "journal", "w+") as journal:
         status = os.fstat(journal.fileno())
         environment = {**os.environ, "JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}"}
-        subprocess.run(elsewhere.args, stderr=journal, env=environment, cwd=pathlib.Path(__file__).parents[2])
+        subprocess.run(
+            elsewhere.args, stderr=journal, env=environment, cwd=pathlib.Path(__file__).parents[2]
+        )
         journal.seek(0)
         assert journal.read().startswith("<3>error: gave up reporting Ready")
 

@@ -10,17 +10,27 @@ from scripts.simulator.scenario import VM
 VM_ = VM()
 
 
-@pytest.mark.parametrize("name", ["goal-state", "bom", "padded", "two-role-instances", "unknown-elements"])
+@pytest.mark.parametrize(
+    "name", ["goal-state", "bom", "padded", "two-role-instances", "unknown-elements"]
+)
 def test_every_usual_shape_gives_the_same_ids(name: str) -> None:
     goal_state = parse(document(name, VM_))
-    assert (goal_state.incarnation, goal_state.container_id, goal_state.instance_id) == (VM_.incarnation, VM_.container_id, VM_.instance_id)
+    assert (goal_state.incarnation, goal_state.container_id, goal_state.instance_id) == (
+        VM_.incarnation,
+        VM_.container_id,
+        VM_.instance_id,
+    )
     assert goal_state.role_instances == (2 if name == "two-role-instances" else 1)
 
 
 def test_ids_are_unescaped_and_opaque() -> None:
     odd = VM(container_id="a&b<c>", instance_id="0123.Ünïcode_IN_0", incarnation="007")
     goal_state = parse(document("goal-state", odd))
-    assert (goal_state.container_id, goal_state.instance_id, goal_state.incarnation) == ("a&b<c>", "0123.Ünïcode_IN_0", "007")
+    assert (goal_state.container_id, goal_state.instance_id, goal_state.incarnation) == (
+        "a&b<c>",
+        "0123.Ünïcode_IN_0",
+        "007",
+    )
 
 
 def test_no_role_instance_yet_is_told_apart() -> None:
@@ -37,14 +47,22 @@ GOOD = (
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ("<ContainerId>c</ContainerId>", "<ContainerId> \r\n </ContainerId>", "Container/ContainerId is empty"),
+        (
+            "<ContainerId>c</ContainerId>",
+            "<ContainerId> \r\n </ContainerId>",
+            "Container/ContainerId is empty",
+        ),
         ("<ContainerId>c</ContainerId>", "<ContainerId/>", "Container/ContainerId is empty"),
         ("<ContainerId>c</ContainerId>", "", "Container/ContainerId is missing"),
         ("<InstanceId>i</InstanceId>", "", "InstanceId is missing"),
         ("<InstanceId>i</InstanceId>", "<InstanceId/>", "InstanceId is empty"),
         ("<Incarnation>1</Incarnation>", "", "Incarnation is missing"),
         ("<ContainerId>c</ContainerId>", "<ContainerId>c<b/></ContainerId>", "holds an element"),
-        ("<ContainerId>c</ContainerId>", f"<ContainerId>{'c' * 5000}</ContainerId>", "has 5000 characters"),
+        (
+            "<ContainerId>c</ContainerId>",
+            f"<ContainerId>{'c' * 5000}</ContainerId>",
+            "has 5000 characters",
+        ),
         ("<GoalState>", "<!DOCTYPE GoalState><GoalState>", "DTD"),
         ("<GoalState>", '<!DOCTYPE x [<!ENTITY a "aaaa">]><GoalState>', "DTD"),
         ("<GoalState>", "<GoalState>&undefined;", "not well-formed"),

@@ -52,7 +52,11 @@ def test_names_are_made_legal(name: str, legal: str) -> None:
         ("", "", "127.0.1.1\tweb\n"),
         ("127.0.0.1 localhost web\n", "", "127.0.0.1 localhost web\n"),
         ("::1 web # six\n", "", "::1 web # six\n"),
-        ("127.0.1.1 old alias # note\n10.0.0.1 old\n", "old", "127.0.1.1\tweb alias # note\n10.0.0.1 old\n"),
+        (
+            "127.0.1.1 old alias # note\n10.0.0.1 old\n",
+            "old",
+            "127.0.1.1\tweb alias # note\n10.0.0.1 old\n",
+        ),
         ("127.0.1.1 other\n", "old", "127.0.1.1 other\n127.0.1.1\tweb\n"),
         ("# 127.0.0.1 web\n", "", "# 127.0.0.1 web\n127.0.1.1\tweb\n"),
         ("10.0.0.1 web\n", "", "10.0.0.1 web\n127.0.1.1\tweb\n"),
@@ -64,7 +68,10 @@ def test_hosts_gains_the_name_and_keeps_every_other_line(before: str, old: str, 
 
 
 def test_hosts_keeps_bytes_that_are_no_text() -> None:
-    assert hostname.hosts_with(b"10.0.0.1 caf\xe9\n", "web", "") == b"10.0.0.1 caf\xe9\n127.0.1.1\tweb\n"
+    assert (
+        hostname.hosts_with(b"10.0.0.1 caf\xe9\n", "web", "")
+        == b"10.0.0.1 caf\xe9\n127.0.1.1\tweb\n"
+    )
 
 
 def test_a_name_with_dots_brings_its_first_label() -> None:
@@ -100,7 +107,9 @@ def test_what_a_killed_run_left_is_no_obstacle(root: pathlib.Path) -> None:
     assert sorted(path.name for path in (root / "etc").iterdir()) == ["hosts"]
 
 
-def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_replacement_leaves_the_old_file_and_nothing_else(
+    root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (root / "etc/hosts").write_text("old")
 
     def full(*_: object) -> int:

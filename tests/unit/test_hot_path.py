@@ -14,15 +14,55 @@ TOP = pathlib.Path(__file__).parents[2]
 REPORT = {
     *("agent", "agent.cli", "agent.errors", "agent.log"),
     *("agent.azure", "agent.azure.http", "agent.azure.retry", "agent.azure.wireserver"),
-    *("agent.protocol", "agent.protocol.goalstate", "agent.protocol.health", "agent.protocol.http1", "agent.protocol.xml"),
+    *(
+        "agent.protocol",
+        "agent.protocol.goalstate",
+        "agent.protocol.health",
+        "agent.protocol.http1",
+        "agent.protocol.xml",
+    ),
     *("_socket", "pyexpat", "pyexpat.errors", "pyexpat.model"),
 }
 PROVISION = REPORT | {
-    *("agent.provision", "agent.config", "agent.osprofile", "agent.azure.identity", "agent.azure.imds", "agent.azure.media"),
-    *("agent.protocol.imds", "agent.protocol.iso9660", "agent.protocol.kvp", "agent.protocol.medium", "agent.protocol.ovf", "agent.protocol.udf"),
-    *("agent.guest", "agent.guest.accountfiles", "agent.guest.accounts", "agent.guest.hostname", "agent.guest.hyperv"),
-    *("agent.guest.mount", "agent.guest.passwords", "agent.guest.programs", "agent.guest.sshd", "agent.guest.sshkeys", "agent.guest.state"),
-    *("agent.guest.sudo", "agent.init", "agent.init.initramfs", "agent.init.others", "agent.init.rivals", "agent.init.systemd"),
+    *(
+        "agent.provision",
+        "agent.config",
+        "agent.osprofile",
+        "agent.azure.identity",
+        "agent.azure.imds",
+        "agent.azure.media",
+    ),
+    *(
+        "agent.protocol.imds",
+        "agent.protocol.iso9660",
+        "agent.protocol.kvp",
+        "agent.protocol.medium",
+        "agent.protocol.ovf",
+        "agent.protocol.udf",
+    ),
+    *(
+        "agent.guest",
+        "agent.guest.accountfiles",
+        "agent.guest.accounts",
+        "agent.guest.hostname",
+        "agent.guest.hyperv",
+    ),
+    *(
+        "agent.guest.mount",
+        "agent.guest.passwords",
+        "agent.guest.programs",
+        "agent.guest.sshd",
+        "agent.guest.sshkeys",
+        "agent.guest.state",
+    ),
+    *(
+        "agent.guest.sudo",
+        "agent.init",
+        "agent.init.initramfs",
+        "agent.init.others",
+        "agent.init.rivals",
+        "agent.init.systemd",
+    ),
     *("agent.root", "agent.tree", "agent.walk"),
     *("_json", "_sha2", "_sha512", "_stat", "binascii", "errno", "fcntl", "select", "stat"),
 }
@@ -37,8 +77,12 @@ sys.exit(code)
 """
 
 
-@pytest.mark.parametrize(("command", "allowed"), [(["report", "ready"], REPORT), (["provision", "--force"], PROVISION)])
-def test_only_listed_modules_are_imported(command: list[str], allowed: set[str], tmp_path: pathlib.Path) -> None:
+@pytest.mark.parametrize(
+    ("command", "allowed"), [(["report", "ready"], REPORT), (["provision", "--force"], PROVISION)]
+)
+def test_only_listed_modules_are_imported(
+    command: list[str], allowed: set[str], tmp_path: pathlib.Path
+) -> None:
     with Simulator(scenario.load("healthy")) as simulator:
         arguments = [*command, "--wireserver", simulator.url("wireserver")]
         if "provision" in command:
@@ -46,7 +90,9 @@ def test_only_listed_modules_are_imported(command: list[str], allowed: set[str],
                 pytest.skip("a first boot makes a user, whose files take root")
             arguments += ["--imds", simulator.url("imds"), "--root", str(tmp_path)]
         program = PROGRAM.format(top=str(TOP), arguments=arguments)
-        result = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=30)
+        result = subprocess.run(
+            [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, timeout=30
+        )
     assert result.returncode == 0, result.stderr
     assert set(result.stdout.split()) <= allowed
     assert simulator.reports == ["Ready"]

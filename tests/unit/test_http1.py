@@ -5,7 +5,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.protocol.http1 import MAX_BODY, MAX_HEADER, HttpError, Response, ResponseReader, request, retry_after
+from agent.protocol.http1 import (
+    MAX_BODY,
+    MAX_HEADER,
+    HttpError,
+    Response,
+    ResponseReader,
+    request,
+    retry_after,
+)
 
 
 def read(data: bytes, piece: int = 0, *, close: bool = True) -> Response:
@@ -21,8 +29,15 @@ def read(data: bytes, piece: int = 0, *, close: bool = True) -> Response:
 
 @pytest.mark.parametrize("piece", [0, 1, 7])
 def test_body_of_announced_length(piece: int) -> None:
-    response = read(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello", piece, close=False)
-    assert (response.status, response.reason, response.body, response.headers["x-a"]) == (200, "OK", b"hello", "b")
+    response = read(
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nX-A: b\r\n\r\nhello", piece, close=False
+    )
+    assert (response.status, response.reason, response.body, response.headers["x-a"]) == (
+        200,
+        "OK",
+        b"hello",
+        "b",
+    )
 
 
 @pytest.mark.parametrize("piece", [0, 1, 3])
@@ -40,7 +55,11 @@ def test_body_until_close() -> None:
 def test_informational_responses_are_skipped() -> None:
     data = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     response = read(data, 1, close=False)
-    assert (response.status, response.body, response.headers) == (200, b"ok", {"content-length": "2"})
+    assert (response.status, response.body, response.headers) == (
+        200,
+        b"ok",
+        {"content-length": "2"},
+    )
 
 
 @pytest.mark.parametrize("status", [204, 304])
@@ -54,7 +73,9 @@ def test_bare_line_feeds_and_a_missing_reason_are_tolerated() -> None:
 
 
 def test_equal_headers_are_joined() -> None:
-    assert read(b"HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 0\r\na:2\r\n\r\n").headers["a"] == "1, 2"
+    assert (
+        read(b"HTTP/1.1 200 OK\r\nA: 1\r\nContent-Length: 0\r\na:2\r\n\r\n").headers["a"] == "1, 2"
+    )
 
 
 @pytest.mark.parametrize(
@@ -81,14 +102,29 @@ def test_equal_headers_are_joined() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n", "announces 1048577 bytes"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "both"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "not supported"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", "twice"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+            "twice",
+        ),
         (b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", "not supported"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n", "malformed chunk size"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n", "malformed chunk size"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0x5\r\nhello\r\n",
+            "malformed chunk size",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n-5\r\nhello\r\n",
+            "malformed chunk size",
+        ),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n\r\n", "malformed chunk size"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhello\r\n", "longer than"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n", "longer than 1048576"),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nno colon\r\n\r\n", "malformed trailer"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfffffff\r\n",
+            "longer than 1048576",
+        ),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nno colon\r\n\r\n",
+            "malformed trailer",
+        ),
         (b"HTTP/1.1 200 OK\r\n folded: x\r\n\r\n", "malformed header"),
         (b"HTTP/1.1 200 OK\r\nA : x\r\n\r\n", "malformed header"),
         (b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "malformed header"),
@@ -102,7 +138,10 @@ def test_what_is_refused_and_why(data: bytes, says: str, piece: int) -> None:
         read(data, piece)
 
 
-@pytest.mark.parametrize("data", [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhello", b"HTTP/1.1 204 No Content\r\n\r\nx"])
+@pytest.mark.parametrize(
+    "data",
+    [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhello", b"HTTP/1.1 204 No Content\r\n\r\nx"],
+)
 def test_bytes_behind_the_end_are_refused_when_they_come_with_it(data: bytes) -> None:
     with pytest.raises(HttpError, match="goes on for 1 bytes"):
         read(data)
@@ -130,7 +169,10 @@ def feed_all(reader: ResponseReader, pieces: Iterator[bytes]) -> None:
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 10000),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;", b"x" * 65536),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"T: x\r\n" * 10000),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n", b"x" * 65536 + b"\r\n10000\r\n"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n",
+            b"x" * 65536 + b"\r\n10000\r\n",
+        ),
     ],
 )
 def test_memory_stays_within_the_caps_however_long_the_answer(start: bytes, more: bytes) -> None:
@@ -162,11 +204,32 @@ def test_request_is_written_as_http() -> None:
         ({"retry-after": "-7"}, None),
         ({"retry-after": "soon"}, None),
         ({"retry-after": "9" * 50}, 999999999),
-        ({"retry-after": "Mon, 02 Nov 2026 10:00:02 GMT", "date": "Mon, 02 Nov 2026 09:59:00 GMT"}, 62),
-        ({"retry-after": "Fri, 01 Mar 2024 00:00:00 GMT", "date": "Thu, 29 Feb 2024 23:59:50 GMT"}, 10),
-        ({"retry-after": "Mon, 02 Nov 2026 10:00:02 GMT", "date": "Mon, 02 Nov 2026 11:00:00 GMT"}, 0),
+        (
+            {
+                "retry-after": "Mon, 02 Nov 2026 10:00:02 GMT",
+                "date": "Mon, 02 Nov 2026 09:59:00 GMT",
+            },
+            62,
+        ),
+        (
+            {
+                "retry-after": "Fri, 01 Mar 2024 00:00:00 GMT",
+                "date": "Thu, 29 Feb 2024 23:59:50 GMT",
+            },
+            10,
+        ),
+        (
+            {
+                "retry-after": "Mon, 02 Nov 2026 10:00:02 GMT",
+                "date": "Mon, 02 Nov 2026 11:00:00 GMT",
+            },
+            0,
+        ),
         ({"retry-after": "Mon, 02 Nov 2026 10:00:02 GMT"}, None),
-        ({"retry-after": "Mon, 02 Nov 2026 10:00 GMT", "date": "Mon, 02 Nov 2026 09:59:00 GMT"}, None),
+        (
+            {"retry-after": "Mon, 02 Nov 2026 10:00 GMT", "date": "Mon, 02 Nov 2026 09:59:00 GMT"},
+            None,
+        ),
     ],
 )
 def test_retry_after(headers: dict[str, str], seconds: int | None) -> None:

@@ -27,7 +27,13 @@ def image(tmp_path: pathlib.Path) -> pathlib.Path:
 
 def azready(*arguments: str, how: str = "frozen") -> "subprocess.CompletedProcess[str]":
     assert arguments[0] in ("install", "uninstall", "generalize")
-    return subprocess.run([*words(how), *arguments], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        [*words(how), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def listed(root: pathlib.Path) -> list[str]:
@@ -43,7 +49,9 @@ def test_install_puts_file_unit_and_link_and_may_be_repeated(image: pathlib.Path
     file = image / "usr/local/bin/azready"
     assert file.read_bytes() == FROZEN.read_bytes()
     assert stat.S_IMODE(file.stat().st_mode) == 0o755
-    assert (image / "etc/systemd/system/azready.service").read_text() == systemd.unit("/usr/local/bin/azready")
+    assert (image / "etc/systemd/system/azready.service").read_text() == systemd.unit(
+        "/usr/local/bin/azready"
+    )
     link = image / "etc/systemd/system/multi-user.target.wants/azready.service"
     assert link.readlink() == pathlib.Path("../azready.service")
     assert link.resolve().is_file()
@@ -56,7 +64,10 @@ def test_install_puts_file_unit_and_link_and_may_be_repeated(image: pathlib.Path
 def test_install_goes_where_it_is_told(image: pathlib.Path) -> None:
     assert azready("install", "--root", str(image), "--exec", "/opt/agent").returncode == 0
     assert (image / "opt/agent").exists()
-    assert "ExecStart=/opt/agent provision" in (image / "etc/systemd/system/azready.service").read_text()
+    assert (
+        "ExecStart=/opt/agent provision"
+        in (image / "etc/systemd/system/azready.service").read_text()
+    )
 
 
 def test_a_dry_run_changes_nothing(image: pathlib.Path) -> None:
@@ -145,16 +156,36 @@ def test_generalize_removes_what_makes_a_machine(used: pathlib.Path) -> None:
         "var/log/syslog.1",
     ):
         assert name not in left
-    assert not [name for name in left if name.startswith(("var/lib/azready/", "var/lib/cloud/", "var/lib/waagent/", "var/log/journal/", "var/lib/dhcp/"))]
+    assert not [
+        name
+        for name in left
+        if name.startswith(
+            (
+                "var/lib/azready/",
+                "var/lib/cloud/",
+                "var/lib/waagent/",
+                "var/log/journal/",
+                "var/lib/dhcp/",
+            )
+        )
+    ]
     assert not [name for name in left if "azready.conf" in name or "90-azready" in name]
     assert (used / "etc/machine-id").read_bytes() == b""
     assert (used / "etc/hosts").read_text() == "127.0.0.1 localhost\n"
-    assert (used / "var/log/syslog").read_bytes() == (used / "var/log/apt/history.log").read_bytes() == b""
+    assert (
+        (used / "var/log/syslog").read_bytes()
+        == (used / "var/log/apt/history.log").read_bytes()
+        == b""
+    )
     assert (used / "home/ann/file").exists()
     assert (used / "srv/data").read_text() == "kept"
     assert (used / "etc/ssh/sshd_config").read_text() == "Port 22\n"
     assert (used / "etc/systemd/system/multi-user.target.wants/azready.service").is_symlink()
-    for name in ("var/log/apt/history.log.1.gz", "var/log/azure/waagent.log", "var/log/cloud-init.log"):
+    for name in (
+        "var/log/apt/history.log.1.gz",
+        "var/log/azure/waagent.log",
+        "var/log/cloud-init.log",
+    ):
         assert name not in left
     again = azready("generalize", "--root", str(used), "--yes")
     assert again.returncode == 0
@@ -179,7 +210,9 @@ def test_generalize_removes_a_user_with_home_and_mail(used: pathlib.Path) -> Non
     assert result.returncode == 0, result.stderr
     assert not (used / "home/ann").exists()
     assert not (used / "var/mail/ann").exists()
-    assert (used / "etc/passwd").read_text() == "root:x:0:0::/root:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n"
+    assert (
+        used / "etc/passwd"
+    ).read_text() == "root:x:0:0::/root:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n"
     assert (used / "etc/group").read_text() == "root:x:0:\nsudo:x:27:bob\n"
     assert (used / "home/bob/file").exists()
 
@@ -217,10 +250,18 @@ def test_generalize_lists_first_and_asks(used: pathlib.Path) -> None:
 
 
 @pytest.mark.parametrize(("answer", "code"), [(b"y\n", 0), (b"YES\n", 0), (b"n\n", 2), (b"\n", 2)])
-def test_generalize_takes_an_answer_from_the_terminal(used: pathlib.Path, answer: bytes, code: int) -> None:
+def test_generalize_takes_an_answer_from_the_terminal(
+    used: pathlib.Path, answer: bytes, code: int
+) -> None:
     ours, theirs = os.openpty()
     os.write(ours, answer)
-    result = subprocess.run([FROZEN, "generalize", "--root", str(used)], stdin=theirs, capture_output=True, text=True, timeout=30)
+    result = subprocess.run(
+        [FROZEN, "generalize", "--root", str(used)],
+        stdin=theirs,
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
     os.close(ours)
     os.close(theirs)
     assert result.returncode == code, result.stderr
@@ -228,7 +269,9 @@ def test_generalize_takes_an_answer_from_the_terminal(used: pathlib.Path, answer
     assert (used / "etc/hostname").exists() is (code != 0)
 
 
-def test_generalize_never_leaves_the_root(used: pathlib.Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_generalize_never_leaves_the_root(
+    used: pathlib.Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     outside = tmp_path_factory.mktemp("outside")
     (outside / "x.leases").write_text("kept")
     for path in ("var/lib/dhclient", "var/lib/dhcpcd"):
@@ -238,7 +281,9 @@ def test_generalize_never_leaves_the_root(used: pathlib.Path, tmp_path_factory: 
 
 
 def test_a_home_that_holds_another_is_a_usage_error(used: pathlib.Path) -> None:
-    (used / "etc/passwd").write_text("ann:x:1000:1000::/home:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n")
+    (used / "etc/passwd").write_text(
+        "ann:x:1000:1000::/home:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n"
+    )
     with pytest.raises(UsageError, match="its home /home holds that of bob"):
         Generalization(Root(str(used)), "/var/lib/azready", "ann")
 

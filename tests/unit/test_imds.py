@@ -15,22 +15,45 @@ def test_all_that_provisioning_uses() -> None:
                     "name": "vmss_0",
                     "vmId": "ID",
                     "userData": "aGk=",
-                    "osProfile": {"computerName": "web", "adminUsername": "joe", "disablePasswordAuthentication": "true"},
-                    "publicKeys": [{"keyData": "ssh-rsa AA\r\n", "path": "/home/joe/.ssh/authorized_keys"}, {}],
+                    "osProfile": {
+                        "computerName": "web",
+                        "adminUsername": "joe",
+                        "disablePasswordAuthentication": "true",
+                    },
+                    "publicKeys": [
+                        {"keyData": "ssh-rsa AA\r\n", "path": "/home/joe/.ssh/authorized_keys"},
+                        {},
+                    ],
                 },
                 "extended": {"compute": {"hasCustomData": True, "ppsType": "None"}},
             }
         ).encode()
     )
-    assert (metadata.computer_name, metadata.name, metadata.vm_id, metadata.admin_username, metadata.user_data) == ("web", "vmss_0", "ID", "joe", "aGk=")
+    assert (
+        metadata.computer_name,
+        metadata.name,
+        metadata.vm_id,
+        metadata.admin_username,
+        metadata.user_data,
+    ) == ("web", "vmss_0", "ID", "joe", "aGk=")
     assert metadata.disable_password is True
     assert metadata.has_custom_data is True
     assert metadata.pps_type == "None"
-    assert [(key.key_data, key.path) for key in metadata.public_keys] == [("ssh-rsa AA\r\n", "/home/joe/.ssh/authorized_keys"), ("", "")]
+    assert [(key.key_data, key.path) for key in metadata.public_keys] == [
+        ("ssh-rsa AA\r\n", "/home/joe/.ssh/authorized_keys"),
+        ("", ""),
+    ]
 
 
 @pytest.mark.parametrize(
-    "text", ["{}", '{"compute": {}}', '{"compute": {"osProfile": null, "publicKeys": ""}}', '{"compute": {"osProfile": ""}, "extended": ""}', "\ufeff{}"]
+    "text",
+    [
+        "{}",
+        '{"compute": {}}',
+        '{"compute": {"osProfile": null, "publicKeys": ""}}',
+        '{"compute": {"osProfile": ""}, "extended": ""}',
+        "\ufeff{}",
+    ],
 )
 def test_absent_and_empty_values_say_nothing(text: str) -> None:
     metadata = parse(text.encode())
@@ -39,9 +62,14 @@ def test_absent_and_empty_values_say_nothing(text: str) -> None:
     assert metadata.has_custom_data is None
 
 
-@pytest.mark.parametrize(("value", "truth"), [(True, True), (False, False), ("true", True), ("False", False), ("", None), (None, None)])
+@pytest.mark.parametrize(
+    ("value", "truth"),
+    [(True, True), (False, False), ("true", True), ("False", False), ("", None), (None, None)],
+)
 def test_truth_values_come_as_text_or_as_themselves(value: object, truth: bool | None) -> None:
-    metadata = parse(json.dumps({"compute": {"osProfile": {"disablePasswordAuthentication": value}}}).encode())
+    metadata = parse(
+        json.dumps({"compute": {"osProfile": {"disablePasswordAuthentication": value}}}).encode()
+    )
     assert metadata.disable_password is truth
 
 
@@ -53,8 +81,14 @@ def test_truth_values_come_as_text_or_as_themselves(value: object, truth: bool |
         ({"compute": {"name": 5}}, "compute.name"),
         ({"compute": {"osProfile": [1]}}, "compute.osProfile"),
         ({"compute": {"osProfile": {"computerName": {}}}}, "compute.osProfile.computerName"),
-        ({"compute": {"osProfile": {"disablePasswordAuthentication": "maybe"}}}, "compute.osProfile.disablePasswordAuthentication"),
-        ({"compute": {"osProfile": {"disablePasswordAuthentication": 1}}}, "compute.osProfile.disablePasswordAuthentication"),
+        (
+            {"compute": {"osProfile": {"disablePasswordAuthentication": "maybe"}}},
+            "compute.osProfile.disablePasswordAuthentication",
+        ),
+        (
+            {"compute": {"osProfile": {"disablePasswordAuthentication": 1}}},
+            "compute.osProfile.disablePasswordAuthentication",
+        ),
         ({"compute": {"publicKeys": {}}}, "compute.publicKeys"),
         ({"compute": {"publicKeys": ["x"]}}, "compute.publicKeys"),
         ({"compute": {"publicKeys": [{"keyData": 1}]}}, "compute.publicKeys.keyData"),
@@ -65,7 +99,20 @@ def test_wrong_types_are_named_by_their_key(document: object, key: str) -> None:
         parse(json.dumps(document).encode())
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"null", b"<html>", b'{"a":', b"\xff", b"[" * 100000, b"1" * 5000, b'"' + b"x" * MAX_SIZE + b'"'])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b"<html>",
+        b'{"a":',
+        b"\xff",
+        b"[" * 100000,
+        b"1" * 5000,
+        b'"' + b"x" * MAX_SIZE + b'"',
+    ],
+)
 def test_what_is_no_object_in_json_is_an_error_of_ours(data: bytes) -> None:
     with pytest.raises(MetadataError, match=r"^error parsing IMDS metadata"):
         parse(data)

@@ -45,7 +45,9 @@ def sketch(root: pathlib.Path, *paths: str, target: str = "") -> str:
         (("/etc/passwd",), "", ""),
     ],
 )
-def test_the_init_system_is_found_out(tmp_path: pathlib.Path, paths: tuple[str, ...], target: str, name: str) -> None:
+def test_the_init_system_is_found_out(
+    tmp_path: pathlib.Path, paths: tuple[str, ...], target: str, name: str
+) -> None:
     found, why = init.detect(Root(sketch(tmp_path, *paths, target=target)))
     assert (found, bool(why)) == (name, bool(name))
 
@@ -53,7 +55,12 @@ def test_the_init_system_is_found_out(tmp_path: pathlib.Path, paths: tuple[str, 
 @pytest.mark.parametrize("name", init.NAMES)
 def test_enabling_and_disabling_leave_nothing(tmp_path: pathlib.Path, name: str) -> None:
     root, system = Root(str(tmp_path)), init.load(name)
-    assert (system.place(root), init.installed(root), init.enabled(root), init.disable(root)) == ("", [], [], [])
+    assert (system.place(root), init.installed(root), init.enabled(root), init.disable(root)) == (
+        "",
+        [],
+        [],
+        [],
+    )
     assert system.install(root, "/opt/azready")
     assert not system.install(root, "/opt/azready")
     assert init.installed(root) == [name]
@@ -72,7 +79,9 @@ def test_enabling_and_disabling_leave_nothing(tmp_path: pathlib.Path, name: str)
     assert init.disable(root) == links
     assert init.enabled(root) == []
     assert system.uninstall(root)
-    assert [path for path in tmp_path.rglob("*") if not path.is_dir() or "azready" in path.name] == []
+    assert [
+        path for path in tmp_path.rglob("*") if not path.is_dir() or "azready" in path.name
+    ] == []
 
 
 @pytest.mark.parametrize("name", SHELL)
@@ -103,7 +112,9 @@ def test_a_command_line_for_execline_is_one(tmp_path: pathlib.Path) -> None:
     if execlineb is None:
         pytest.skip("execline is not installed (scripts/test installs it where it can)")
     init.load("s6-rc").install(Root(str(tmp_path)), "/bin/echo")
-    said = subprocess.run([execlineb, "-P", tmp_path / "etc/s6/sv/azready/up"], capture_output=True, text=True)
+    said = subprocess.run(
+        [execlineb, "-P", tmp_path / "etc/s6/sv/azready/up"], capture_output=True, text=True
+    )
     assert (said.stdout, said.stderr) == ("provision\n", "")
 
 
@@ -111,10 +122,17 @@ def test_every_setting_of_dinit_is_known_and_its_folder_is_there(tmp_path: pathl
     # dinit-service(5), the properties that every release has had.
     known = {"type", "command", "restart", "start-timeout", "logfile", "waits-for.d"}
     init.load("dinit").install(Root(str(tmp_path)), "/opt/azready")
-    settings = dict(line.split(" = ", 1) for line in (tmp_path / "etc/dinit.d/azready").read_text().splitlines() if not line.startswith("#"))
+    settings = dict(
+        line.split(" = ", 1)
+        for line in (tmp_path / "etc/dinit.d/azready").read_text().splitlines()
+        if not line.startswith("#")
+    )
     assert set(settings) == known
     assert settings["start-timeout"] == "0"  # the default is a minute
-    assert {path.stat().st_size for path in (tmp_path / "etc/dinit.d" / settings["waits-for.d"]).iterdir()} == {0}
+    assert {
+        path.stat().st_size
+        for path in (tmp_path / "etc/dinit.d" / settings["waits-for.d"]).iterdir()
+    } == {0}
 
 
 def test_only_the_folder_of_services_that_is_there_gets_a_link(tmp_path: pathlib.Path) -> None:
@@ -151,10 +169,15 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([*words("frozen"), *arguments], capture_output=True, text=True)
 
 
-def test_install_says_what_was_found_and_why_and_uninstall_takes_it_out(tmp_path: pathlib.Path) -> None:
+def test_install_says_what_was_found_and_why_and_uninstall_takes_it_out(
+    tmp_path: pathlib.Path,
+) -> None:
     root = sketch(tmp_path, "/sbin/openrc-run", "/bin/sh")
     shutil.copy("/bin/true", tmp_path / "bin/sh")
-    assert "init system: openrc (/sbin/openrc-run is there)" in run("install", "--root", root, "--dry-run").stderr
+    assert (
+        "init system: openrc (/sbin/openrc-run is there)"
+        in run("install", "--root", root, "--dry-run").stderr
+    )
     assert not (tmp_path / "etc").exists()
     assert run("install", "--root", root).returncode == 0
     assert (tmp_path / "etc/runlevels/default/azready").is_symlink()
@@ -163,7 +186,10 @@ def test_install_says_what_was_found_and_why_and_uninstall_takes_it_out(tmp_path
 
 
 def test_another_init_system_can_be_named(tmp_path: pathlib.Path) -> None:
-    assert "\ncommand = /opt/azready provision\n" in run("unit", "--init", "dinit", "--exec", "/opt/azready").stdout
+    assert (
+        "\ncommand = /opt/azready provision\n"
+        in run("unit", "--init", "dinit", "--exec", "/opt/azready").stdout
+    )
     unknown = run("unit", "--init", "upstart")
     assert unknown.returncode == 2
     assert "--init 'upstart' is not known: give one of systemd, openrc" in unknown.stderr
@@ -202,7 +228,9 @@ def systemd_image(root: pathlib.Path, unit: str, folder: str = "multi-user.targe
         ("sshd.service", "multi-user.target.wants", ""),
     ],
 )
-def test_another_agent_that_systemd_starts_is_seen(tmp_path: pathlib.Path, unit: str, folder: str, name: str) -> None:
+def test_another_agent_that_systemd_starts_is_seen(
+    tmp_path: pathlib.Path, unit: str, folder: str, name: str
+) -> None:
     found, link = rivals.enabled(Root(systemd_image(tmp_path, unit, folder)))
     assert (found, link) == (name, f"/etc/systemd/system/{folder}/{unit}" if name else "")
 
@@ -218,9 +246,16 @@ def test_one_that_is_installed_masked_or_gone_is_not_enabled(tmp_path: pathlib.P
 
 
 @pytest.mark.parametrize(
-    ("path", "text"), [("etc/cloud/cloud-init.disabled", ""), ("run/cloud-init/disabled", ""), ("proc/cmdline", "quiet cloud-init=disabled\n")]
+    ("path", "text"),
+    [
+        ("etc/cloud/cloud-init.disabled", ""),
+        ("run/cloud-init/disabled", ""),
+        ("proc/cmdline", "quiet cloud-init=disabled\n"),
+    ],
 )
-def test_cloud_init_that_is_switched_off_is_not_enabled(tmp_path: pathlib.Path, path: str, text: str) -> None:
+def test_cloud_init_that_is_switched_off_is_not_enabled(
+    tmp_path: pathlib.Path, path: str, text: str
+) -> None:
     root = systemd_image(tmp_path, "cloud-init.service", "cloud-init.target.wants")
     assert rivals.enabled(Root(root))[0] == "cloud-init"
     sketch(tmp_path, path)
@@ -238,7 +273,9 @@ def test_cloud_init_that_is_switched_off_is_not_enabled(tmp_path: pathlib.Path, 
         ("/etc/init.d/S50waagent", "the Azure Linux agent"),
     ],
 )
-def test_another_agent_of_another_init_system_is_seen(tmp_path: pathlib.Path, path: str, name: str) -> None:
+def test_another_agent_of_another_init_system_is_seen(
+    tmp_path: pathlib.Path, path: str, name: str
+) -> None:
     assert rivals.enabled(Root(sketch(tmp_path, path))) == (name, path if name else "")
 
 

@@ -51,7 +51,10 @@ def test_udf_by_mkudffs_and_linux(image: str) -> None:
         ("genisoimage -quiet -R -o {image} {folder}", iso9660.read_files),
         ("genisoimage -quiet -iso-level 3 -J -R -o {image} {folder}", iso9660.read_files),
         ("xorriso -as mkisofs -quiet -o {image} {folder}", iso9660.read_files),
-        ("xorriso -as mkisofs -quiet -R -J -V rd_rdfe_stable -o {image} {folder}", iso9660.read_files),
+        (
+            "xorriso -as mkisofs -quiet -R -J -V rd_rdfe_stable -o {image} {folder}",
+            iso9660.read_files,
+        ),
     ],
 )
 def test_images_by_the_usual_tools(tmp_path: pathlib.Path, command: str, reader: Reader) -> None:
@@ -65,7 +68,11 @@ def test_images_by_the_usual_tools(tmp_path: pathlib.Path, command: str, reader:
     (folder / "deeper/ovf-env.xml").write_text("not this one")
     for number in range(60):  # more than a folder's first sector holds
         (folder / f"another-file-{number}.txt").write_text("x")
-    subprocess.run([word.format(image=image, folder=folder) for word in command.split()], check=True, capture_output=True)
+    subprocess.run(
+        [word.format(image=image, folder=folder) for word in command.split()],
+        check=True,
+        capture_output=True,
+    )
     assert read(reader, image.read_bytes()) == FILES
 
 
@@ -73,7 +80,14 @@ def test_udf_260_by_pycdlib() -> None:
     iso = pycdlib.PyCdlib()
     iso.new(udf="2.60", joliet=3, rock_ridge="1.09")
     for number, (name, content) in enumerate(FILES.items()):
-        iso.add_fp(io.BytesIO(content), len(content), f"/F{number}.;1", rr_name=name, joliet_path=f"/{name}", udf_path=f"/{name}")
+        iso.add_fp(
+            io.BytesIO(content),
+            len(content),
+            f"/F{number}.;1",
+            rr_name=name,
+            joliet_path=f"/{name}",
+            udf_path=f"/{name}",
+        )
     out = io.BytesIO()
     iso.write_fp(out)
     assert read(udf.read_files, out.getvalue()) == FILES
@@ -86,12 +100,18 @@ def test_mkudffs_images_without_files_are_empty(tmp_path: pathlib.Path) -> None:
     for kind, revision in (("dvd", "1.02"), ("dvdram", "2.01"), ("cd", "2.01")):
         image = tmp_path / f"{kind}.img"
         image.write_bytes(bytes(12 << 20))
-        subprocess.run(["mkudffs", "-m", kind, "-r", revision, "-b", "2048", image], check=True, capture_output=True)
+        subprocess.run(
+            ["mkudffs", "-m", kind, "-r", revision, "-b", "2048", image],
+            check=True,
+            capture_output=True,
+        )
         assert read(udf.read_files, image.read_bytes()) == {}
 
 
 def test_the_simulators_cd() -> None:
-    assert read(iso9660.read_files, simulated.image(VM(media="cd", password="on the CD"))) == {"ovf-env.xml": DOCUMENT}
+    assert read(iso9660.read_files, simulated.image(VM(media="cd", password="on the CD"))) == {
+        "ovf-env.xml": DOCUMENT
+    }
 
 
 def test_a_metadata_partition_and_its_mirror() -> None:
@@ -112,17 +132,25 @@ def test_a_file_in_three_extents(tag: int, kind: int, descriptors: bytes) -> Non
     rest = maker.short(2048, 110) + maker.short(904, 120)
     continued = maker.sign(bytes(16) + struct.pack("<II", 0, len(rest)) + rest, 258, 90)
     blocks = {100: COUNTING[:2048], 110: COUNTING[2048:4096], 120: COUNTING[4096:], 90: continued}
-    assert read(udf.read_files, maker.simple({"customdata.BIN": (descriptors, COUNTING, kind)}, more=blocks, tag=tag)) == {"CustomData.bin": COUNTING}
+    assert read(
+        udf.read_files,
+        maker.simple({"customdata.BIN": (descriptors, COUNTING, kind)}, more=blocks, tag=tag),
+    ) == {"CustomData.bin": COUNTING}
 
 
 def test_a_hole_in_a_file_reads_as_zeros() -> None:
     descriptors = maker.short(2048, 100) + maker.short(2048, 0, 2)
     content = COUNTING[:2048] + bytes(1000)
-    assert read(udf.read_files, maker.simple({"ovf-env.xml": (descriptors, content, 0)}, more={100: COUNTING[:2048]})) == {"ovf-env.xml": content}
+    assert read(
+        udf.read_files,
+        maker.simple({"ovf-env.xml": (descriptors, content, 0)}, more={100: COUNTING[:2048]}),
+    ) == {"ovf-env.xml": content}
 
 
 def test_a_small_file_inside_its_entry() -> None:
-    assert read(udf.read_files, maker.simple({"ovf-env.xml": (b"<small/>", b"<small/>", 3)})) == {"ovf-env.xml": b"<small/>"}
+    assert read(udf.read_files, maker.simple({"ovf-env.xml": (b"<small/>", b"<small/>", 3)})) == {
+        "ovf-env.xml": b"<small/>"
+    }
 
 
 @pytest.mark.parametrize(
@@ -130,11 +158,26 @@ def test_a_small_file_inside_its_entry() -> None:
     [
         (b"", "no anchor"),
         (bytes(1 << 20), "no anchor"),
-        (maker.simple({"ovf-env.xml": (maker.short(2048, 100), bytes(2 << 20), 0)}), "the limit is 1048576"),
-        (maker.simple({"ovf-env.xml": (maker.short(2048, 100), bytes(5000), 0)}), "of which 2048 are on the medium"),
-        (maker.simple({"ovf-env.xml": (maker.short(2048, 5000), bytes(2048), 0)}), "the medium points to byte"),
-        (maker.simple({"ovf-env.xml": (maker.long(2048, 100, 7), bytes(2048), 1)}), "there is no partition 7"),
-        (maker.simple({"ovf-env.xml": (maker.short(2048, 3, 3), bytes(2048), 0)}), "a descriptor with the tag 258 was expected"),
+        (
+            maker.simple({"ovf-env.xml": (maker.short(2048, 100), bytes(2 << 20), 0)}),
+            "the limit is 1048576",
+        ),
+        (
+            maker.simple({"ovf-env.xml": (maker.short(2048, 100), bytes(5000), 0)}),
+            "of which 2048 are on the medium",
+        ),
+        (
+            maker.simple({"ovf-env.xml": (maker.short(2048, 5000), bytes(2048), 0)}),
+            "the medium points to byte",
+        ),
+        (
+            maker.simple({"ovf-env.xml": (maker.long(2048, 100, 7), bytes(2048), 1)}),
+            "there is no partition 7",
+        ),
+        (
+            maker.simple({"ovf-env.xml": (maker.short(2048, 3, 3), bytes(2048), 0)}),
+            "a descriptor with the tag 258 was expected",
+        ),
         (maker.simple({"ovf-env.xml": (b"", b"", 5)}), "allocation descriptors of kind 5"),
     ],
 )
@@ -144,12 +187,25 @@ def test_media_that_lie_end_in_our_own_error(image: bytes, says: str) -> None:
 
 
 def test_descriptors_that_continue_for_ever_end() -> None:
-    loop = maker.sign(bytes(16) + struct.pack("<II", 0, 16) + maker.short(2048, 100) + maker.short(2048, 90, 3), 258, 90)
-    image = maker.simple({"ovf-env.xml": (maker.short(2048, 90, 3), bytes(1 << 20), 0)}, more={90: loop})
-    assert len(read(udf.read_files, image)["ovf-env.xml"]) == 1 << 20  # as much as the file says, and not more
+    loop = maker.sign(
+        bytes(16) + struct.pack("<II", 0, 16) + maker.short(2048, 100) + maker.short(2048, 90, 3),
+        258,
+        90,
+    )
+    image = maker.simple(
+        {"ovf-env.xml": (maker.short(2048, 90, 3), bytes(1 << 20), 0)}, more={90: loop}
+    )
+    assert (
+        len(read(udf.read_files, image)["ovf-env.xml"]) == 1 << 20
+    )  # as much as the file says, and not more
     empty = maker.sign(bytes(16) + struct.pack("<II", 0, 8) + maker.short(2048, 90, 3), 258, 90)
     with pytest.raises(medium.MediumError, match="more than 2048 extents"):
-        read(udf.read_files, maker.simple({"ovf-env.xml": (maker.short(2048, 90, 3), bytes(1 << 20), 0)}, more={90: empty}))
+        read(
+            udf.read_files,
+            maker.simple(
+                {"ovf-env.xml": (maker.short(2048, 90, 3), bytes(1 << 20), 0)}, more={90: empty}
+            ),
+        )
 
 
 def test_a_virtual_partition_is_refused_by_name() -> None:
@@ -162,7 +218,10 @@ def test_a_virtual_partition_is_refused_by_name() -> None:
 def test_a_medium_without_our_files_is_no_error(tmp_path: pathlib.Path, log: Lines) -> None:
     image = tmp_path / "dev/sr0"
     image.parent.mkdir()
-    for content in (maker.simple({"other": (b"x", b"x", 3)}), simulated.iso9660({"other.txt": b"x"})):
+    for content in (
+        maker.simple({"other": (b"x", b"x", 3)}),
+        simulated.iso9660({"other.txt": b"x"}),
+    ):
         image.write_bytes(content)
         assert media.read_files(Root(str(tmp_path)), "/dev/sr0") == {}
     assert media.find(Root(str(tmp_path)), (), Deadline(0), never, log) is None
@@ -189,7 +248,9 @@ def test_drives_are_found_by_what_they_claim_to_be(tmp_path: pathlib.Path, log: 
     assert any("/dev/sdb holds something that cannot be read" in line for line in log.lines)
 
 
-def test_a_cd_that_appears_late_is_waited_for(tmp_path: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cd_that_appears_late_is_waited_for(
+    tmp_path: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def appears(_: float) -> None:
         (tmp_path / "dev").mkdir(exist_ok=True)
         (tmp_path / "dev/sr0").write_bytes(simulated.image(VM(media="cd")))

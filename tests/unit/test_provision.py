@@ -38,16 +38,39 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def job(platform: Simulator, root: pathlib.Path, log: Lines, *, force: bool = False, dry_run: bool = False, config: Config | None = None) -> Job:
+def job(
+    platform: Simulator,
+    root: pathlib.Path,
+    log: Lines,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    config: Config | None = None,
+) -> Job:
     wireserver, imds = Endpoint(platform.url("wireserver")), Endpoint(platform.url("imds"))
-    return Job(Root(str(root)), wireserver, imds, Deadline(8), config or CONFIG, log, force=force, dry_run=dry_run)
+    return Job(
+        Root(str(root)),
+        wireserver,
+        imds,
+        Deadline(8),
+        config or CONFIG,
+        log,
+        force=force,
+        dry_run=dry_run,
+    )
 
 
 def files(root: pathlib.Path) -> list[str]:
-    return sorted(str(path.relative_to(root)) for path in root.rglob("*") if not path.is_dir() and "sys/class" not in str(path))
+    return sorted(
+        str(path.relative_to(root))
+        for path in root.rglob("*")
+        if not path.is_dir() and "sys/class" not in str(path)
+    )
 
 
-def test_a_second_run_asks_nothing_and_changes_nothing(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+def test_a_second_run_asks_nothing_and_changes_nothing(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
     provision(job(platform, root, log))
     before, asked = files(root), len(platform.exchanges)
     provision(job(platform, root, log))
@@ -55,19 +78,25 @@ def test_a_second_run_asks_nothing_and_changes_nothing(platform: Simulator, root
     assert "has been provisioned before" in log.lines[-1]
 
 
-def test_the_marker_counts_in_the_other_byte_order_and_case(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+def test_the_marker_counts_in_the_other_byte_order_and_case(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
     state.mark_provisioned(Root(str(root)), DIRECTORY, identity.swapped(VM_ID), "as Gen1")
     provision(job(platform, root, log))
     assert platform.exchanges == []
 
 
 def test_a_clone_is_provisioned_anew(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
-    state.mark_provisioned(Root(str(root)), DIRECTORY, "11111111-2222-3333-4444-555555555555", "another VM")
+    state.mark_provisioned(
+        Root(str(root)), DIRECTORY, "11111111-2222-3333-4444-555555555555", "another VM"
+    )
     provision(job(platform, root, log))
     assert platform.reports == ["Ready"]
 
 
-def test_a_run_killed_between_marker_and_unit_is_finished_by_the_next(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+def test_a_run_killed_between_marker_and_unit_is_finished_by_the_next(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
     link = root / "etc/systemd/system/multi-user.target.wants/azready.service"
     link.parent.mkdir(parents=True)
     link.symlink_to("../azready.service")
@@ -86,7 +115,9 @@ def enable_cloud_init(root: pathlib.Path) -> None:
     (wants / "cloud-init.service").symlink_to("/usr/lib/systemd/system/cloud-init.service")
 
 
-def test_it_steps_back_for_another_agent(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+def test_it_steps_back_for_another_agent(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
     enable_cloud_init(root)
     before = files(root)
     provision(job(platform, root, log))
@@ -95,20 +126,33 @@ def test_it_steps_back_for_another_agent(platform: Simulator, root: pathlib.Path
     assert "step_back = false in /etc/azready.toml" in log.lines[-1]
 
 
-def test_a_setting_has_it_go_on_beside_another_agent(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+def test_a_setting_has_it_go_on_beside_another_agent(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
     enable_cloud_init(root)
-    provision(job(platform, root, log, config=Config({"media.wait": 0, "step_back": False, "steps.user": os.geteuid() == 0})))
+    provision(
+        job(
+            platform,
+            root,
+            log,
+            config=Config({"media.wait": 0, "step_back": False, "steps.user": os.geteuid() == 0}),
+        )
+    )
     assert platform.reports == ["Ready"]
 
 
-def test_without_dmi_the_id_comes_from_the_metadata(platform: Simulator, tmp_path: pathlib.Path, log: Lines) -> None:
+def test_without_dmi_the_id_comes_from_the_metadata(
+    platform: Simulator, tmp_path: pathlib.Path, log: Lines
+) -> None:
     provision(job(platform, tmp_path, log, force=True))
     assert f"var/lib/azready/{VM_ID}.provisioned" in files(tmp_path)
     provision(job(platform, tmp_path, log, force=True))
     assert platform.reports == ["Ready"]
 
 
-def test_without_any_id_ready_is_reported_and_no_marker_written(tmp_path: pathlib.Path, log: Lines) -> None:
+def test_without_any_id_ready_is_reported_and_no_marker_written(
+    tmp_path: pathlib.Path, log: Lines
+) -> None:
     nameless = scenario.parse("nameless", '[vm]\nvm_id = ""')
     with Simulator(nameless) as platform:
         provision(job(platform, tmp_path, log, force=True))
@@ -125,32 +169,44 @@ def test_a_dry_run_only_asks(platform: Simulator, root: pathlib.Path, log: Lines
     assert any("would report Ready for instance" in line for line in log.lines)
 
 
-def test_what_nobody_foresaw_is_reported_as_a_failure(platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_nobody_foresaw_is_reported_as_a_failure(
+    platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(_: str) -> str:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(hostname, "sanitise", broken)
-    with pytest.raises(ProvisioningFailed, match="was reported: unhandled exception: RuntimeError: a bug") as caught:
+    with pytest.raises(
+        ProvisioningFailed, match="was reported: unhandled exception: RuntimeError: a bug"
+    ) as caught:
         provision(job(platform, root, log))
     assert caught.value.exit_code == 1
     assert platform.reports == ["ProvisioningFailed"]
-    assert platform.exchanges[-1].description.startswith("result=error|reason=unhandled exception: RuntimeError: a bug|agent=azready/")
+    assert platform.exchanges[-1].description.startswith(
+        "result=error|reason=unhandled exception: RuntimeError: a bug|agent=azready/"
+    )
     assert files(root) == []
 
 
-def test_a_failure_that_cannot_be_reported_is_said_too(root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_that_cannot_be_reported_is_said_too(
+    root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def broken(_: str) -> str:
         raise RuntimeError("a bug")
 
     monkeypatch.setattr(hostname, "sanitise", broken)
     with (
         Simulator(scenario.load("unauthorized")) as platform,
-        pytest.raises(ProvisioningFailed, match="a bug; and it could not be reported: the wireserver answered"),
+        pytest.raises(
+            ProvisioningFailed, match="a bug; and it could not be reported: the wireserver answered"
+        ),
     ):
         provision(job(platform, root, log))
 
 
-def test_files_that_cannot_be_written_are_warnings_where_nothing_is_fatal(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+def test_files_that_cannot_be_written_are_warnings_where_nothing_is_fatal(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
     (root / "etc").write_text("not a folder")
     (root / "var").write_text("not a folder")
     provision(job(platform, root, log, config=Config({"media.wait": 0, "fatal": []})))
@@ -161,9 +217,14 @@ def test_files_that_cannot_be_written_are_warnings_where_nothing_is_fatal(platfo
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="making a user takes root")
-def test_a_user_that_cannot_be_made_fails_the_run(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
+def test_a_user_that_cannot_be_made_fails_the_run(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
     (root / "etc").write_text("not a folder")
-    with pytest.raises(ProvisioningFailed, match=r"provisioning failed and was reported: cannot read .*not a directory"):
+    with pytest.raises(
+        ProvisioningFailed,
+        match=r"provisioning failed and was reported: cannot read .*not a directory",
+    ):
         provision(job(platform, root, log))
     assert platform.reports == ["ProvisioningFailed"]
 
@@ -180,7 +241,9 @@ def seen_at_the_report(root: pathlib.Path, vm: scenario.VM, log: Lines) -> list[
     pool.parent.mkdir(parents=True)
     (root / "dev").mkdir()
     (root / "dev/sr0").write_bytes(media.image(vm))
-    with Simulator(dataclasses.replace(scenario.load("healthy"), vm=vm), on_exchange=look) as platform:
+    with Simulator(
+        dataclasses.replace(scenario.load("healthy"), vm=vm), on_exchange=look
+    ) as platform:
         try:
             provision(job(platform, root, log))
         except ProvisioningFailed:
@@ -191,9 +254,23 @@ def seen_at_the_report(root: pathlib.Path, vm: scenario.VM, log: Lines) -> list[
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="making a user takes root")
-def test_everything_but_the_marker_is_in_place_when_ready_arrives(root: pathlib.Path, log: Lines) -> None:
-    seen = seen_at_the_report(root, scenario.VM(media="cd", custom_data="c", user_data="u", password="p", disable_password="false"), log)
-    for path in ("etc/hostname", "etc/shadow", "home/azureuser/.ssh/authorized_keys", "var/lib/azready/customdata", "var/lib/azready/userdata"):
+def test_everything_but_the_marker_is_in_place_when_ready_arrives(
+    root: pathlib.Path, log: Lines
+) -> None:
+    seen = seen_at_the_report(
+        root,
+        scenario.VM(
+            media="cd", custom_data="c", user_data="u", password="p", disable_password="false"
+        ),
+        log,
+    )
+    for path in (
+        "etc/hostname",
+        "etc/shadow",
+        "home/azureuser/.ssh/authorized_keys",
+        "var/lib/azready/customdata",
+        "var/lib/azready/userdata",
+    ):
         assert path in seen
     assert not [path for path in seen if path.endswith(".provisioned")]
     assert [path for path in files(root) if path.endswith(".provisioned")]
@@ -202,4 +279,6 @@ def test_everything_but_the_marker_is_in_place_when_ready_arrives(root: pathlib.
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="making a user takes root")
 def test_the_host_hears_of_a_failure_before_the_wireserver(root: pathlib.Path, log: Lines) -> None:
-    assert "var/lib/hyperv/.kvp_pool_1" in seen_at_the_report(root, scenario.VM(media="cd", admin_username="root"), log)
+    assert "var/lib/hyperv/.kvp_pool_1" in seen_at_the_report(
+        root, scenario.VM(media="cd", admin_username="root"), log
+    )

@@ -30,7 +30,9 @@ def test_without_a_pool_nothing_is_written(tmp_path: pathlib.Path) -> None:
 
 def test_an_earlier_report_is_replaced_and_other_records_stay(tmp_path: pathlib.Path) -> None:
     place = pool(tmp_path)
-    place.write_bytes(kvp.record("A", "1") + kvp.record(kvp.REPORT_KEY, "old") + kvp.record("B", "2"))
+    place.write_bytes(
+        kvp.record("A", "1") + kvp.record(kvp.REPORT_KEY, "old") + kvp.record("B", "2")
+    )
     assert hyperv.write_report(Root(str(tmp_path)), "new")
     assert kvp.parse(place.read_bytes()) == [("A", "1"), (kvp.REPORT_KEY, "new"), ("B", "2")]
 
@@ -54,7 +56,10 @@ def test_a_pool_from_before_this_boot_is_emptied(tmp_path: pathlib.Path) -> None
 def test_both_kinds_of_locks_are_waited_for(tmp_path: pathlib.Path) -> None:
     import fcntl
 
-    for lock in (lambda fd: fcntl.flock(fd, fcntl.LOCK_EX), lambda fd: fcntl.lockf(fd, fcntl.LOCK_EX)):
+    for lock in (
+        lambda fd: fcntl.flock(fd, fcntl.LOCK_EX),
+        lambda fd: fcntl.lockf(fd, fcntl.LOCK_EX),
+    ):
         place = pool(tmp_path)
         place.write_bytes(b"")
         ready, go = os.pipe()
@@ -72,7 +77,9 @@ def test_both_kinds_of_locks_are_waited_for(tmp_path: pathlib.Path) -> None:
         assert [key for key, _ in kvp.parse(place.read_bytes())] == ["HELD", kvp.REPORT_KEY]
 
 
-def test_a_lock_that_is_never_released_is_given_up(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lock_that_is_never_released_is_given_up(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import fcntl
 
     monkeypatch.setattr(hyperv, "LOCK_LIMIT", 0.1)
@@ -101,18 +108,36 @@ def test_characters_are_never_cut() -> None:
 
 def test_a_row_quotes_what_it_must() -> None:
     text = kvp.error('disk "a|b"\nfull', "azready/1", "T", "id")
-    assert text == 'result=error|"reason=disk ""a|b"" full"|agent=azready/1|vm_id=id|timestamp=T|documentation_url=https://aka.ms/linuxprovisioningerror'
-    assert kvp.success("azready/1", "T", "id", ("a=b",)) == "result=success|agent=azready/1|timestamp=T|vm_id=id|a=b"
+    assert (
+        text
+        == 'result=error|"reason=disk ""a|b"" full"|agent=azready/1|vm_id=id|timestamp=T|documentation_url=https://aka.ms/linuxprovisioningerror'
+    )
+    assert (
+        kvp.success("azready/1", "T", "id", ("a=b",))
+        == "result=success|agent=azready/1|timestamp=T|vm_id=id|a=b"
+    )
 
 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
         ("</ns0:Environment>", "", "error parsing ovf-env.xml: it is not well-formed XML"),
-        ("ns0:Environment", "ns0:Other", "unexpected metadata parsing ovf-env.xml: it is something else: its root element is"),
-        ("ProvisioningSection>", "OtherSection>", "unexpected metadata parsing ovf-env.xml: it has no ProvisioningSection"),
+        (
+            "ns0:Environment",
+            "ns0:Other",
+            "unexpected metadata parsing ovf-env.xml: it is something else: its root element is",
+        ),
+        (
+            "ProvisioningSection>",
+            "OtherSection>",
+            "unexpected metadata parsing ovf-env.xml: it has no ProvisioningSection",
+        ),
         ("<ns1:HostName>", "<ns1:HostName><x/>", "it holds an element where text belongs"),
-        (">true</ns1:Disable", ">perhaps</ns1:Disable", "DisableSshPasswordAuthentication is neither true nor false"),
+        (
+            ">true</ns1:Disable",
+            ">perhaps</ns1:Disable",
+            "DisableSshPasswordAuthentication is neither true nor false",
+        ),
         ("<?xml", "<!DOCTYPE a []><?xml", "ovf-env.xml"),
     ],
 )
@@ -124,26 +149,36 @@ def test_an_ovf_env_that_cannot_be_used_says_why(old: str, new: str, says: str) 
 
 
 def test_a_dtd_is_refused() -> None:
-    document = ovf_env(VM()).replace(b"<ns0:Environment", b'<!DOCTYPE x [<!ENTITY a "b">]><ns0:Environment', 1)
+    document = ovf_env(VM()).replace(
+        b"<ns0:Environment", b'<!DOCTYPE x [<!ENTITY a "b">]><ns0:Environment', 1
+    )
     with pytest.raises(ovf.OvfError, match="holds a DTD"):
         ovf.parse(document)
 
 
 @pytest.mark.parametrize("name", ["UserPassword", "AdminPassword", "adminPassword"])
 def test_all_names_of_the_password_count(name: str) -> None:
-    assert ovf.parse(ovf_env(VM(password="x")).replace(b"UserPassword", name.encode())).password == "x"
+    assert (
+        ovf.parse(ovf_env(VM(password="x")).replace(b"UserPassword", name.encode())).password == "x"
+    )
 
 
 def test_a_key_without_value_is_a_key_without_value() -> None:
     document = ovf_env(VM(public_keys=("k",))).replace(b"<ns1:Value>k</ns1:Value>", b"")
-    assert [(key.key_data, key.path) for key in ovf.parse(document).public_keys] == [("", "/home/azureuser/.ssh/authorized_keys")]
+    assert [(key.key_data, key.path) for key in ovf.parse(document).public_keys] == [
+        ("", "/home/azureuser/.ssh/authorized_keys")
+    ]
 
 
 def test_the_kernel_tells_its_links_addresses_and_routes() -> None:
     links, addresses, _ = network.survey()
     loopback = next(link for link in links if link.name == "lo")
     assert loopback.up
-    assert ("127.0.0.1", 8) in [(network.text(address.packed), address.prefix) for address in addresses if address.index == loopback.index]
+    assert ("127.0.0.1", 8) in [
+        (network.text(address.packed), address.prefix)
+        for address in addresses
+        if address.index == loopback.index
+    ]
 
 
 def test_a_default_route_is_read() -> None:
@@ -152,7 +187,13 @@ def test_a_default_route_is_read() -> None:
     message = struct.pack("=IHHII", 16 + len(body), 24, 0, 1, 0) + body
     (route,), complete = netlink.parse(message)
     assert isinstance(route, netlink.Route)
-    assert (route.destination, route.prefix, route.gateway, route.index, complete) == (b"", 0, b"\x0a\x00\x00\x01", 2, False)
+    assert (route.destination, route.prefix, route.gateway, route.index, complete) == (
+        b"",
+        0,
+        b"\x0a\x00\x00\x01",
+        2,
+        False,
+    )
     assert netlink.parse(struct.pack("=IHHII", 20, 3, 0, 1, 0) + bytes(4)) == ([], True)
     with pytest.raises(netlink.NetlinkError, match="refused a netlink request with error 1"):
         netlink.parse(struct.pack("=IHHIIi", 20, 2, 0, 1, 0, -1))
@@ -160,7 +201,9 @@ def test_a_default_route_is_read() -> None:
 
 def test_a_program_gets_its_input_and_its_output_is_kept() -> None:
     pieces: list[bytes] = []
-    result = programs.run(["/bin/sh", "-c", "cat; echo err >&2; exit 3"], stdin=b"in\n", on_output=pieces.append)
+    result = programs.run(
+        ["/bin/sh", "-c", "cat; echo err >&2; exit 3"], stdin=b"in\n", on_output=pieces.append
+    )
     assert (result.code, result.output) == (3, "in\nerr\n")
     assert b"".join(pieces) == b"in\nerr\n"
     assert str(result) == "ended with 3 and said 'in err'"

@@ -73,7 +73,9 @@ def test_twenty_minutes_of_failures_fill_no_console(clock: Clock, log: Lines) ->
 
 
 @pytest.mark.parametrize(("deadline", "budget"), [(1200, 300), (20, 5), (4000, 300)])
-def test_imds_gets_a_quarter_of_the_deadline_and_never_more_than_five_minutes(clock: Clock, deadline: float, budget: float) -> None:
+def test_imds_gets_a_quarter_of_the_deadline_and_never_more_than_five_minutes(
+    clock: Clock, deadline: float, budget: float
+) -> None:
     assert imds.budget(Deadline(deadline)).left() == budget
 
 

@@ -15,7 +15,9 @@ from agent.guest import accounts, sshkeys
 from agent.image import Generalization
 from agent.root import Root
 
-takes_root = pytest.mark.skipif(os.geteuid() != 0, reason="files that belong to several users take root")
+takes_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="files that belong to several users take root"
+)
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f ann"
 
 
@@ -38,18 +40,40 @@ def picture(folder: pathlib.Path, but: str = "image") -> dict[str, tuple[object,
         for path in [top, *top.rglob("*")]:
             status = path.lstat()
             content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
-            found[str(path)] = (status.st_mode, status.st_uid, status.st_gid, status.st_nlink, content)
+            found[str(path)] = (
+                status.st_mode,
+                status.st_uid,
+                status.st_gid,
+                status.st_nlink,
+                content,
+            )
     return found
 
 
 def passwd(world: pathlib.Path, home: str) -> Root:
-    (world / "image/etc/passwd").write_text(f"root:x:0:0::/root:/bin/sh\nann:x:1000:1000::{home}:/bin/sh\n")
+    (world / "image/etc/passwd").write_text(
+        f"root:x:0:0::/root:/bin/sh\nann:x:1000:1000::{home}:/bin/sh\n"
+    )
     return Root(str(world / "image"))
 
 
 @takes_root
 @pytest.mark.parametrize(
-    "home", ["/./..", "/usr/.", "/etc/ssh", "/", "../..", "/home/../../precious", "", "/home//ann", "/home/other", "/home/link", "/usr/lib/mine", "/home/file"]
+    "home",
+    [
+        "/./..",
+        "/usr/.",
+        "/etc/ssh",
+        "/",
+        "../..",
+        "/home/../../precious",
+        "",
+        "/home//ann",
+        "/home/other",
+        "/home/link",
+        "/usr/lib/mine",
+        "/home/file",
+    ],
 )
 def test_a_home_that_is_not_the_users_own_is_never_removed(world: pathlib.Path, home: str) -> None:
     tree = world / "image"
@@ -99,7 +123,15 @@ def _sleep_as(uid: int) -> None:
 
 def test_links_and_dots_stay_in_the_tree(world: pathlib.Path) -> None:
     root, before = Root(str(world / "image")), picture(world)
-    for number, target in enumerate(("/../../precious", "../../precious", f"{world}/precious", "/etc/../../precious", "/proc/self/root/precious")):
+    for number, target in enumerate(
+        (
+            "/../../precious",
+            "../../precious",
+            f"{world}/precious",
+            "/etc/../../precious",
+            "/proc/self/root/precious",
+        )
+    ):
         (world / f"image/etc/link{number}").symlink_to(target)
         for path in (f"/etc/link{number}/file", f"/etc/link{number}/../../precious/file"):
             assert root.read(path) is None
@@ -113,7 +145,14 @@ def test_links_and_dots_stay_in_the_tree(world: pathlib.Path) -> None:
 def test_a_change_needs_a_name_at_the_end(world: pathlib.Path, path: str) -> None:
     root = Root(str(world / "image"))
     before = picture(world, but="")
-    for change in (root.discard, root.discard_tree, root.empty, root.remove_folder, lambda p: root.replace(p, b"x"), lambda p: root.link(p, "x")):
+    for change in (
+        root.discard,
+        root.discard_tree,
+        root.empty,
+        root.remove_folder,
+        lambda p: root.replace(p, b"x"),
+        lambda p: root.link(p, "x"),
+    ):
         with pytest.raises(GuestError):
             change(path)
     assert picture(world, but="") == before
@@ -186,7 +225,9 @@ def _exchange(first: str, second: str) -> None:
 
 @takes_root
 @pytest.mark.parametrize("what", [".ssh", ".ssh/authorized_keys"])
-def test_a_user_who_exchanges_folders_for_links_gains_nothing(world: pathlib.Path, what: str) -> None:
+def test_a_user_who_exchanges_folders_for_links_gains_nothing(
+    world: pathlib.Path, what: str
+) -> None:
     root = passwd(world, "/home/ann")
     home = world / "image/home/ann"
     os.chown(home, 1000, 1000)
@@ -195,13 +236,17 @@ def test_a_user_who_exchanges_folders_for_links_gains_nothing(world: pathlib.Pat
     sshkeys.authorize(root, account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
     (home / "link").symlink_to(world / "precious" if what == ".ssh" else world / "precious/file")
     before, inside = picture(world), picture(world / "image/etc", but="")
-    attacker = multiprocessing.get_context("fork").Process(target=_exchange, args=(str(home / what), str(home / "link")))
+    attacker = multiprocessing.get_context("fork").Process(
+        target=_exchange, args=(str(home / what), str(home / "link"))
+    )
     attacker.start()
     succeeded = 0
     try:
         for _ in range(2000):
             try:
-                sshkeys.authorize(root, account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
+                sshkeys.authorize(
+                    root, account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY)
+                )
                 succeeded += 1
             except GuestError:
                 continue

@@ -62,7 +62,9 @@ MODULES = {
 def importing(monkeypatch: pytest.MonkeyPatch) -> Interpreter:
     interpreter = Interpreter(["time_"], MODULES)
     # The replacement makes modules of the type that sys is of.
-    monkeypatch.setitem(interpreter.system["_find_and_load"].__globals__, "type", lambda _: types.ModuleType)
+    monkeypatch.setitem(
+        interpreter.system["_find_and_load"].__globals__, "type", lambda _: types.ModuleType
+    )
     return interpreter
 
 
@@ -70,7 +72,11 @@ def test_a_frozen_module_is_imported_behind_its_packages(importing: Interpreter)
     package = importing("package.inner.leaf")
     assert (package.where, package.inner.where, package.inner.leaf.where) == (1, 2, 3)
     leaf = importing.modules["package.inner.leaf"]
-    assert (leaf.__spec__.parent, leaf.__package__, leaf.__spec__.origin) == ("package.inner", "package.inner", "frozen")
+    assert (leaf.__spec__.parent, leaf.__package__, leaf.__spec__.origin) == (
+        "package.inner",
+        "package.inner",
+        "frozen",
+    )
     assert (package.__path__, package.__spec__.parent) == ([], "package")
     assert not hasattr(leaf, "__path__")
 
@@ -102,7 +108,10 @@ def test_names_behind_from_are_looked_for_in_the_package(importing: Interpreter)
         asked.append(name)
         return importing(name)
 
-    assert importing.system["_handle_fromlist"](package, ("where", "inner", "none", "*"), import_) is package
+    assert (
+        importing.system["_handle_fromlist"](package, ("where", "inner", "none", "*"), import_)
+        is package
+    )
     assert asked == ["package.inner", "package.none"]
     assert package.inner.where == 2
 
@@ -112,7 +121,11 @@ def test_another_finder_is_asked_for_what_is_neither(importing: Interpreter) -> 
 
     class Finder:
         def find_spec(self, name: str, path: Any) -> Any:
-            return importing.system["ModuleSpec"](name, self, is_package=True) if name == "compiled" else None
+            return (
+                importing.system["ModuleSpec"](name, self, is_package=True)
+                if name == "compiled"
+                else None
+            )
 
         def create_module(self, spec: Any) -> types.ModuleType:
             return types.ModuleType(spec.name)
@@ -141,7 +154,9 @@ try:
 except tomllib.TOMLDecodeError as error:
     print(error)
 """
-    result = subprocess.run([sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, cwd=TOP)
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, cwd=TOP
+    )
     assert result.returncode == 0, result.stderr
     document, error = result.stdout.splitlines()
     assert document == repr(tomllib.loads(TOML))

@@ -7,7 +7,12 @@ import pytest
 from tests.conftest import TOP, shellcheck
 
 FOLDERS = ("scripts", ".ci", "dist-config/maintainer")
-SCRIPTS = [path for folder in FOLDERS for path in sorted((TOP / folder).iterdir()) if path.is_file() and path.read_bytes()[:3] == b"#!/"]
+SCRIPTS = [
+    path
+    for folder in FOLDERS
+    for path in sorted((TOP / folder).iterdir())
+    if path.is_file() and path.read_bytes()[:3] == b"#!/"
+]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)

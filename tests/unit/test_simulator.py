@@ -28,8 +28,17 @@ def platform() -> Iterator[Simulator]:
         yield simulator
 
 
-def ask(platform: Simulator, service: str, method: str, target: str, headers: dict[str, str], body: str | None = None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection(platform.url(service).removeprefix("http://"), timeout=5)
+def ask(
+    platform: Simulator,
+    service: str,
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    body: str | None = None,
+) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(
+        platform.url(service).removeprefix("http://"), timeout=5
+    )
     connection.request(method, target, body, headers)
     response = connection.getresponse()
     try:
@@ -40,7 +49,12 @@ def ask(platform: Simulator, service: str, method: str, target: str, headers: di
 
 def health(state: str = "<State>Ready</State>", **changed: str) -> str:
     vm = scenario.VM()
-    values = {"incarnation": vm.incarnation, "container": vm.container_id, "instance": vm.instance_id, **changed}
+    values = {
+        "incarnation": vm.incarnation,
+        "container": vm.container_id,
+        "instance": vm.instance_id,
+        **changed,
+    }
     return (
         f"<Health><GoalStateIncarnation>{values['incarnation']}</GoalStateIncarnation><Container><ContainerId>{values['container']}</ContainerId>"
         f"<RoleInstanceList><Role><InstanceId>{values['instance']}</InstanceId><Health>{state}</Health></Role></RoleInstanceList></Container></Health>"
@@ -51,29 +65,172 @@ def health(state: str = "<State>Ready</State>", **changed: str) -> str:
     ("service", "method", "target", "headers", "body", "status", "problem"),
     [
         ("wireserver", "GET", "/machine?comp=goalstate", {}, None, 400, "x-ms-version is missing"),
-        ("wireserver", "GET", "/machine?comp=goalstate", {"x-ms-version": "1999"}, None, 400, "x-ms-version is '1999'"),
-        ("wireserver", "POST", "/machine?comp=goalstate", VERSION, None, 405, "POST was used where GET belongs"),
+        (
+            "wireserver",
+            "GET",
+            "/machine?comp=goalstate",
+            {"x-ms-version": "1999"},
+            None,
+            400,
+            "x-ms-version is '1999'",
+        ),
+        (
+            "wireserver",
+            "POST",
+            "/machine?comp=goalstate",
+            VERSION,
+            None,
+            405,
+            "POST was used where GET belongs",
+        ),
         ("wireserver", "GET", "/machine?comp=other", VERSION, None, 404, "no such resource"),
-        ("wireserver", "GET", "http://168.63.129.16/machine?comp=goalstate", VERSION, None, 200, "written for a proxy"),
-        ("wireserver", "GET", "/machine?comp=goalstate", {**VERSION, "Via": "1.1 x"}, None, 200, "a proxy on the way"),
-        ("wireserver", "POST", "/machine?comp=health", {**REPORT, "Content-Type": "text/plain"}, health(), 400, "the Content-Type is"),
-        ("wireserver", "POST", "/machine?comp=health", {**VERSION, "Content-Type": "text/xml;charset=utf-8"}, health(), 400, "x-ms-agent-name is missing"),
-        ("wireserver", "POST", "/machine?comp=health", REPORT, "<Health>", 400, "the health report is not valid"),
-        ("wireserver", "POST", "/machine?comp=health", REPORT, "<!DOCTYPE a>" + health(), 400, "holds a DTD"),
-        ("wireserver", "POST", "/machine?comp=health", REPORT, "<Healthy/>", 400, "the root element is Healthy"),
-        ("wireserver", "POST", "/machine?comp=health", REPORT, health(container="other"), 400, "Container/ContainerId is 'other'"),
-        ("wireserver", "POST", "/machine?comp=health", REPORT, health(incarnation="2"), 400, "GoalStateIncarnation is '2'"),
-        ("wireserver", "POST", "/machine?comp=health", REPORT, health("<State>Fine</State>"), 400, "State is 'Fine'"),
-        ("wireserver", "POST", "/machine?comp=health", REPORT, health("<State>NotReady</State>"), 400, "SubStatus is ''"),
-        ("wireserver", "POST", "/machine?comp=health", REPORT, health().replace("Role>", "RoleInstance>"), 400, "holds RoleInstance, which is unknown"),
-        ("imds", "GET", "/metadata/instance?api-version=2021-08-01", {}, None, 400, "Metadata: true is missing"),
+        (
+            "wireserver",
+            "GET",
+            "http://168.63.129.16/machine?comp=goalstate",
+            VERSION,
+            None,
+            200,
+            "written for a proxy",
+        ),
+        (
+            "wireserver",
+            "GET",
+            "/machine?comp=goalstate",
+            {**VERSION, "Via": "1.1 x"},
+            None,
+            200,
+            "a proxy on the way",
+        ),
+        (
+            "wireserver",
+            "POST",
+            "/machine?comp=health",
+            {**REPORT, "Content-Type": "text/plain"},
+            health(),
+            400,
+            "the Content-Type is",
+        ),
+        (
+            "wireserver",
+            "POST",
+            "/machine?comp=health",
+            {**VERSION, "Content-Type": "text/xml;charset=utf-8"},
+            health(),
+            400,
+            "x-ms-agent-name is missing",
+        ),
+        (
+            "wireserver",
+            "POST",
+            "/machine?comp=health",
+            REPORT,
+            "<Health>",
+            400,
+            "the health report is not valid",
+        ),
+        (
+            "wireserver",
+            "POST",
+            "/machine?comp=health",
+            REPORT,
+            "<!DOCTYPE a>" + health(),
+            400,
+            "holds a DTD",
+        ),
+        (
+            "wireserver",
+            "POST",
+            "/machine?comp=health",
+            REPORT,
+            "<Healthy/>",
+            400,
+            "the root element is Healthy",
+        ),
+        (
+            "wireserver",
+            "POST",
+            "/machine?comp=health",
+            REPORT,
+            health(container="other"),
+            400,
+            "Container/ContainerId is 'other'",
+        ),
+        (
+            "wireserver",
+            "POST",
+            "/machine?comp=health",
+            REPORT,
+            health(incarnation="2"),
+            400,
+            "GoalStateIncarnation is '2'",
+        ),
+        (
+            "wireserver",
+            "POST",
+            "/machine?comp=health",
+            REPORT,
+            health("<State>Fine</State>"),
+            400,
+            "State is 'Fine'",
+        ),
+        (
+            "wireserver",
+            "POST",
+            "/machine?comp=health",
+            REPORT,
+            health("<State>NotReady</State>"),
+            400,
+            "SubStatus is ''",
+        ),
+        (
+            "wireserver",
+            "POST",
+            "/machine?comp=health",
+            REPORT,
+            health().replace("Role>", "RoleInstance>"),
+            400,
+            "holds RoleInstance, which is unknown",
+        ),
+        (
+            "imds",
+            "GET",
+            "/metadata/instance?api-version=2021-08-01",
+            {},
+            None,
+            400,
+            "Metadata: true is missing",
+        ),
         ("imds", "GET", "/metadata/instance", {"Metadata": "true"}, None, 400, "api-version is ''"),
-        ("imds", "POST", "/metadata/instance?api-version=2021-08-01", {"Metadata": "true"}, None, 405, "POST was used"),
-        ("imds", "GET", "/metadata/instance/compute/name?api-version=2021-08-01", {"Metadata": "true"}, None, 400, "without format=text"),
+        (
+            "imds",
+            "POST",
+            "/metadata/instance?api-version=2021-08-01",
+            {"Metadata": "true"},
+            None,
+            405,
+            "POST was used",
+        ),
+        (
+            "imds",
+            "GET",
+            "/metadata/instance/compute/name?api-version=2021-08-01",
+            {"Metadata": "true"},
+            None,
+            400,
+            "without format=text",
+        ),
     ],
 )
 def test_what_azure_would_refuse_is_refused_and_said(
-    platform: Simulator, service: str, method: str, target: str, headers: dict[str, str], body: str | None, status: int, problem: str
+    platform: Simulator,
+    service: str,
+    method: str,
+    target: str,
+    headers: dict[str, str],
+    body: str | None,
+    status: int,
+    problem: str,
 ) -> None:
     assert ask(platform, service, method, target, headers, body)[0] == status
     assert any(problem in text for text in platform.problems), platform.problems
@@ -84,7 +241,17 @@ def test_what_azure_accepts_is_accepted(platform: Simulator) -> None:
     details = "<Details><SubStatus>ProvisioningFailed</SubStatus><Description>no disk</Description></Details>"
     assert ask(platform, "wireserver", "GET", "/machine/?comp=goalstate", VERSION)[0] == 200
     assert ask(platform, "wireserver", "GET", "/?comp=versions", {})[0] == 200
-    assert ask(platform, "wireserver", "POST", "/machine?comp=health", REPORT, health(f"<State>NotReady</State>{details}"))[0] == 200
+    assert (
+        ask(
+            platform,
+            "wireserver",
+            "POST",
+            "/machine?comp=health",
+            REPORT,
+            health(f"<State>NotReady</State>{details}"),
+        )[0]
+        == 200
+    )
     assert ask(platform, "wireserver", "POST", "/machine?comp=health", REPORT, health())[0] == 200
     leaf = "/metadata/instance/compute/name?api-version=2019-06-01&format=text"
     assert ask(platform, "imds", "GET", leaf, {"metadata": "True"}) == (200, b"web-1")
@@ -98,7 +265,10 @@ def test_what_azure_accepts_is_accepted(platform: Simulator) -> None:
         ("colour = 1", "unknown key 'colour'"),
         ("[goalstate]\nstatus = 500", r"write \[\[goalstate\]\]"),
         ("[[goalstate]]\nstate = 500", "number 1: unknown key 'state'"),
-        ("[[health]]\nstatus = 200\n[[health]]\nstatus = '500'", "number 2: status is '500', which has the wrong type"),
+        (
+            "[[health]]\nstatus = 200\n[[health]]\nstatus = '500'",
+            "number 2: status is '500', which has the wrong type",
+        ),
         ("[[imds]]\ndelay = true", "delay is True"),
         ("[[imds]]\nconnection = 'gone'", "known are reset, close, hang"),
         ("[vm]\nmoves_after = 'x'", "moves_after is 'x'"),
@@ -110,14 +280,26 @@ def test_a_wrong_scenario_is_named_by_place_and_key(text: str, says: str) -> Non
 
 
 def test_answers_are_taken_one_by_one_and_then_all_is_well() -> None:
-    chosen = scenario.parse("mine", "[[goalstate]]\nstatus = 503\ntimes = 2\n[[goalstate]]\nstatus = 404")
+    chosen = scenario.parse(
+        "mine", "[[goalstate]]\nstatus = 503\ntimes = 2\n[[goalstate]]\nstatus = 404"
+    )
     with Simulator(chosen) as platform:
-        assert [ask(platform, "wireserver", "GET", "/machine?comp=goalstate", VERSION)[0] for _ in range(5)] == [503, 503, 404, 200, 200]
+        assert [
+            ask(platform, "wireserver", "GET", "/machine?comp=goalstate", VERSION)[0]
+            for _ in range(5)
+        ] == [503, 503, 404, 200, 200]
 
 
 def simulate(*arguments: str) -> "subprocess.CompletedProcess[str]":
     environment = {"PATH": os.environ["PATH"]}
-    return subprocess.run([sys.executable, "-m", "scripts.simulator", *arguments], capture_output=True, text=True, timeout=60, cwd=TOP, env=environment)
+    return subprocess.run(
+        [sys.executable, "-m", "scripts.simulator", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=TOP,
+        env=environment,
+    )
 
 
 def test_until_ends_with_0_when_the_report_came_and_with_3_when_not() -> None:
@@ -126,7 +308,15 @@ def test_until_ends_with_0_when_the_report_came_and_with_3_when_not() -> None:
 
 
 def test_json_has_an_object_per_line_and_the_commands_code_is_handed_on() -> None:
-    agent = [sys.executable, "-m", "agent", "report", "provisioning", "--wireserver", "{wireserver}"]
+    agent = [
+        sys.executable,
+        "-m",
+        "agent",
+        "report",
+        "provisioning",
+        "--wireserver",
+        "{wireserver}",
+    ]
     result = simulate("--json", "--", *agent)
     events = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.returncode == 0
@@ -135,9 +325,7 @@ def test_json_has_an_object_per_line_and_the_commands_code_is_handed_on() -> Non
 
 
 def test_strict_ends_with_4_when_a_request_was_wrong() -> None:
-    program = (
-        "import sys, urllib.request, urllib.error\ntry: urllib.request.urlopen(sys.argv[1] + '/machine?comp=goalstate')\nexcept urllib.error.HTTPError: pass"
-    )
+    program = "import sys, urllib.request, urllib.error\ntry: urllib.request.urlopen(sys.argv[1] + '/machine?comp=goalstate')\nexcept urllib.error.HTTPError: pass"
     assert simulate("--strict", "--", sys.executable, "-c", program, "{wireserver}").returncode == 4
 
 
@@ -158,7 +346,10 @@ def test_mistakes_are_one_line(arguments: list[str], says: str) -> None:
 
 def test_the_provisioning_cd_is_written_for_a_drive(tmp_path: pathlib.Path) -> None:
     image = tmp_path / "cd.iso"
-    assert simulate("--media", str(image), "--scenario", "cd-password", "--timeout", "0.1").returncode == 0
+    assert (
+        simulate("--media", str(image), "--scenario", "cd-password", "--timeout", "0.1").returncode
+        == 0
+    )
     environment = ovf.parse(media.read_files(Root(str(tmp_path)), "/cd.iso")["ovf-env.xml"])
     assert (environment.user_name, environment.password) == ("azureuser", "correct horse battery")
 

@@ -13,13 +13,17 @@ from agent.root import Root
 from scripts.simulator.scenario import KEY
 from tests.conftest import Lines
 
-takes_root = pytest.mark.skipif(os.geteuid() != 0, reason="files that belong to another user take root")
+takes_root = pytest.mark.skipif(
+    os.geteuid() != 0, reason="files that belong to another user take root"
+)
 
 
 @pytest.fixture
 def root(tmp_path: pathlib.Path) -> pathlib.Path:
     (tmp_path / "etc").mkdir()
-    (tmp_path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\nann:x:1000:1000::/home/ann:/bin/sh\n")
+    (tmp_path / "etc/passwd").write_text(
+        "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1::/:/bin/false\nann:x:1000:1000::/home/ann:/bin/sh\n"
+    )
     (tmp_path / "etc/group").write_text("root:x:0:\nsudo:x:27:ann\nann:x:1000:\ntaken:x:1001:\n")
     (tmp_path / "etc/shadow").write_text("root:*:19000::::::\nann:$6$a$b:19000:0:99999:7:::\n")
     return tmp_path
@@ -54,10 +58,14 @@ def test_names_that_are_refused_say_why(name: str, why: str) -> None:
 
 
 @takes_root
-def test_a_new_account_gets_the_first_id_that_is_free_as_both(root: pathlib.Path, log: Lines) -> None:
+def test_a_new_account_gets_the_first_id_that_is_free_as_both(
+    root: pathlib.Path, log: Lines
+) -> None:
     account = accounts.ensure(Root(str(root)), "bob", "/bin/sh", log)
     assert (account.uid, account.gid, account.home) == (1002, 1002, "/home/bob")
-    assert (root / "etc/passwd").read_text().splitlines()[-1] == "bob:x:1002:1002::/home/bob:/bin/sh"
+    assert (root / "etc/passwd").read_text().splitlines()[
+        -1
+    ] == "bob:x:1002:1002::/home/bob:/bin/sh"
     assert (root / "etc/group").read_text().splitlines()[-1] == "bob:x:1002:"
     fields = (root / "etc/shadow").read_text().splitlines()[-1].split(":")
     assert [*fields[:2], *fields[3:]] == ["bob", "!", "0", "99999", "7", "", "", ""]
@@ -67,7 +75,9 @@ def test_a_new_account_gets_the_first_id_that_is_free_as_both(root: pathlib.Path
 
 @takes_root
 def test_the_images_own_rules_count(root: pathlib.Path, log: Lines) -> None:
-    (root / "etc/login.defs").write_text("# UID_MIN 1\nUID_MIN\t\t5000\nHOME_MODE 0750\nPASS_MAX_DAYS 90\nUMASK junk\n")
+    (root / "etc/login.defs").write_text(
+        "# UID_MIN 1\nUID_MIN\t\t5000\nHOME_MODE 0750\nPASS_MAX_DAYS 90\nUMASK junk\n"
+    )
     account = accounts.ensure(Root(str(root)), "bob", "/bin/sh", log)
     assert account.uid == 5000
     assert (root / "home/bob").stat().st_mode & 0o777 == 0o750
@@ -83,7 +93,9 @@ def test_a_group_of_that_name_becomes_the_primary_one(root: pathlib.Path, log: L
 
 def test_system_accounts_are_refused(root: pathlib.Path, log: Lines) -> None:
     before = (root / "etc/passwd").read_text()
-    with pytest.raises(GuestError, match="the user name 'daemon' is refused: it belongs to the system, with uid 1"):
+    with pytest.raises(
+        GuestError, match="the user name 'daemon' is refused: it belongs to the system, with uid 1"
+    ):
         accounts.ensure(Root(str(root)), "daemon", "/bin/sh", log)
     assert (root / "etc/passwd").read_text() == before
 
@@ -99,7 +111,9 @@ def test_an_existing_home_is_left_alone(root: pathlib.Path, log: Lines) -> None:
 
 
 @takes_root
-def test_the_skeleton_is_copied_with_links_and_folders_and_owned(root: pathlib.Path, log: Lines) -> None:
+def test_the_skeleton_is_copied_with_links_and_folders_and_owned(
+    root: pathlib.Path, log: Lines
+) -> None:
     (root / "etc/skel/.config").mkdir(parents=True)
     (root / "etc/skel/.config/x").write_text("x")
     (root / "etc/skel/.config/x").chmod(0o4755)
@@ -116,10 +130,14 @@ def test_groups_that_are_not_there_are_passed_over(root: pathlib.Path, log: Line
     account = accounts.find(Root(str(root)), "ann")
     assert account is not None
     accounts.add_to_groups(Root(str(root)), account, ["wheel", "sudo", "taken", "ann"], log)
-    assert (root / "etc/group").read_text() == "root:x:0:\nsudo:x:27:ann\nann:x:1000:\ntaken:x:1001:ann\n"
+    assert (
+        root / "etc/group"
+    ).read_text() == "root:x:0:\nsudo:x:27:ann\nann:x:1000:\ntaken:x:1001:ann\n"
 
 
-def test_the_lock_of_the_shadow_tools_is_waited_for(root: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_lock_of_the_shadow_tools_is_waited_for(
+    root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(accounts, "LOCK_LIMIT", 0.2)
     with open(root / "etc/.pwd.lock", "w") as lock:
         child = os.fork()
@@ -130,7 +148,10 @@ def test_the_lock_of_the_shadow_tools_is_waited_for(root: pathlib.Path, monkeypa
         while not (root / "etc/.pwd.lock").stat().st_size:
             pass
         try:
-            with pytest.raises(GuestError, match="another program edits the accounts"), accounts.Locked(Root(str(root))):
+            with (
+                pytest.raises(GuestError, match="another program edits the accounts"),
+                accounts.Locked(Root(str(root))),
+            ):
                 pass
         finally:
             os.kill(child, 9)
@@ -157,7 +178,12 @@ def test_removing_a_user_leaves_no_trace_in_the_account_files(root: pathlib.Path
 @pytest.mark.parametrize(
     ("rounds", "salt", "password", "wanted"),
     [
-        (5000, "saltstring", "Hello world!", "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1"),
+        (
+            5000,
+            "saltstring",
+            "Hello world!",
+            "$6$saltstring$svn8UoSVapNtMuq1ukKS4tPQd8iKwSMHWjl/O817G3uBnIFNjnQJuesI68u4OTLiBFdcbYEdFCoEOfaS35inz1",
+        ),
         (
             10000,
             "saltstringsaltstring",
@@ -178,12 +204,16 @@ def test_removing_a_user_leaves_no_trace_in_the_account_files(root: pathlib.Path
         ),
     ],
 )
-def test_sha512_crypt_gives_the_known_answers(rounds: int, salt: str, password: str, wanted: str) -> None:
+def test_sha512_crypt_gives_the_known_answers(
+    rounds: int, salt: str, password: str, wanted: str
+) -> None:
     assert passwords.sha512_crypt(password.encode(), salt, rounds) == wanted
 
 
 @pytest.mark.parametrize("password", ["a\nb", "a\0b", "x" * 513])
-def test_passwords_that_cannot_be_are_refused_without_being_shown(root: pathlib.Path, log: Lines, password: str) -> None:
+def test_passwords_that_cannot_be_are_refused_without_being_shown(
+    root: pathlib.Path, log: Lines, password: str
+) -> None:
     with pytest.raises(GuestError, match="the password of ann is refused") as caught:
         passwords.set_password(Root(str(root)), "ann", password, log)
     assert password not in str(caught.value)
@@ -204,7 +234,9 @@ def test_two_salts_differ(root: pathlib.Path, log: Lines) -> None:
 
 
 def blob(*fields: bytes) -> str:
-    return base64.b64encode(b"".join(struct.pack(">I", len(field)) + field for field in fields)).decode()
+    return base64.b64encode(
+        b"".join(struct.pack(">I", len(field)) + field for field in fields)
+    ).decode()
 
 
 @pytest.mark.parametrize(
@@ -219,10 +251,22 @@ def blob(*fields: bytes) -> str:
         ("ssh-ed25519", "it says ssh-ed25519, but the key inside is of another type"),
         ("ssh-ed25519 ####", "what follows ssh-ed25519 is not base64"),
         ("ssh-ed25519 AAAAC3", "what follows ssh-ed25519 is not base64"),
-        (f"ssh-rsa {blob(b'ssh-ed25519', bytes(32))}", "it says ssh-rsa, but the key inside is of another type"),
-        (f"ssh-ed25519 {blob(b'ssh-ed25519', bytes(31))}", "its fields are not those of ssh-ed25519"),
-        (f"ssh-ed25519 {blob(b'ssh-ed25519', bytes(32), b'x')}", "its fields are not those of ssh-ed25519"),
-        (f"ecdsa-sha2-nistp256 {blob(b'ecdsa-sha2-nistp256', b'nistp384', bytes(65))}", "its fields are not those of ecdsa-sha2-nistp256"),
+        (
+            f"ssh-rsa {blob(b'ssh-ed25519', bytes(32))}",
+            "it says ssh-rsa, but the key inside is of another type",
+        ),
+        (
+            f"ssh-ed25519 {blob(b'ssh-ed25519', bytes(31))}",
+            "its fields are not those of ssh-ed25519",
+        ),
+        (
+            f"ssh-ed25519 {blob(b'ssh-ed25519', bytes(32), b'x')}",
+            "its fields are not those of ssh-ed25519",
+        ),
+        (
+            f"ecdsa-sha2-nistp256 {blob(b'ecdsa-sha2-nistp256', b'nistp384', bytes(65))}",
+            "its fields are not those of ecdsa-sha2-nistp256",
+        ),
         ('command="rm -rf /" ' + KEY, "its type is 'command="),
     ],
 )
@@ -278,7 +322,9 @@ def test_a_link_out_of_the_home_is_not_followed(root: pathlib.Path) -> None:
     (root / "home/ann").mkdir(parents=True)
     (root / "home/ann/.ssh").symlink_to("/etc")
     with pytest.raises(GuestError, match="leads out of /home/ann"):
-        sshkeys.authorize(Root(str(root)), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
+        sshkeys.authorize(
+            Root(str(root)), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY)
+        )
     assert not (root / "etc/authorized_keys").exists()
 
 
@@ -290,11 +336,19 @@ def test_open_permissions_are_closed(root: pathlib.Path) -> None:
     keys = root / "home/ann/.ssh/authorized_keys"
     keys.write_text("# old\n")
     keys.chmod(0o666)
-    assert sshkeys.authorize(Root(str(root)), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
-    assert not sshkeys.authorize(Root(str(root)), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
+    assert sshkeys.authorize(
+        Root(str(root)), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY)
+    )
+    assert not sshkeys.authorize(
+        Root(str(root)), account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY)
+    )
     assert keys.read_text() == f"# old\n{KEY}\n"
     for path, mode in ((keys, 0o600), (keys.parent, 0o700)):
-        assert (path.stat().st_mode & 0o777, path.stat().st_uid, path.stat().st_gid) == (mode, 1000, 1000)
+        assert (path.stat().st_mode & 0o777, path.stat().st_uid, path.stat().st_gid) == (
+            mode,
+            1000,
+            1000,
+        )
 
 
 def program(root: pathlib.Path, name: str) -> None:
@@ -313,7 +367,10 @@ def test_sudo_gets_a_drop_in_that_only_root_reads(root: pathlib.Path, log: Lines
     (root / "etc/sudoers").write_text("@includedir /etc/sudoers.d\n")
     assert sudo.permit(Root(str(root)), "ann", without_password=True, log=log) == sudo.SUDO_FILE
     file = root / "etc/sudoers.d/90-azready"
-    assert (file.read_text(), oct(file.stat().st_mode & 0o777)) == ("ann ALL=(ALL:ALL) NOPASSWD: ALL\n", "0o440")
+    assert (file.read_text(), oct(file.stat().st_mode & 0o777)) == (
+        "ann ALL=(ALL:ALL) NOPASSWD: ALL\n",
+        "0o440",
+    )
     assert log.lines == []
     sudo.permit(Root(str(root)), "ann", without_password=False, log=log)
     assert file.read_text() == "ann ALL=(ALL:ALL) ALL\n"
@@ -329,10 +386,15 @@ def test_doas_gets_its_folder_or_its_file(root: pathlib.Path, log: Lines) -> Non
     program(root, "doas")
     assert sudo.permit(Root(str(root)), "ann", without_password=True, log=log) == "/etc/doas.conf"
     assert (root / "etc/doas.conf").read_text() == "permit nopass ann\n"
-    assert sudo.permit(Root(str(root)), "ann", without_password=False, log=log) == ""  # the file says something else by now
+    assert (
+        sudo.permit(Root(str(root)), "ann", without_password=False, log=log) == ""
+    )  # the file says something else by now
     assert "cannot use doas" in log.lines[-1]
     (root / "etc/doas.d").mkdir()
-    assert sudo.permit(Root(str(root)), "ann", without_password=False, log=log) == "/etc/doas.d/azready.conf"
+    assert (
+        sudo.permit(Root(str(root)), "ann", without_password=False, log=log)
+        == "/etc/doas.d/azready.conf"
+    )
     assert (root / "etc/doas.d/azready.conf").read_text() == "permit ann\n"
 
 
@@ -344,7 +406,10 @@ def test_doas_gets_its_folder_or_its_file(root: pathlib.Path, log: Lines) -> Non
         ('Include "/etc/ssh/sshd_config.d/*"\n', True),
         ("Include=/etc/ssh/sshd_config.d/*.conf\n", True),
         ("Include /etc/ssh/sshd_config.d/00-azready.conf\n", True),
-        ("Include /etc/crypto-policies/*.config\nPort 22\nInclude /etc/ssh/sshd_config.d/*.conf\n", True),
+        (
+            "Include /etc/crypto-policies/*.config\nPort 22\nInclude /etc/ssh/sshd_config.d/*.conf\n",
+            True,
+        ),
         ("#Include /etc/ssh/sshd_config.d/*.conf\n", False),
         ("Include /etc/ssh/sshd_config.d/5*.conf\n", False),
         ("Include /etc/ssh/*.conf\n", False),
@@ -358,17 +423,28 @@ def test_whether_sshd_reads_drop_ins(config: str, includes: bool) -> None:
 
 def test_sshd_config_is_edited_only_on_demand_and_once(root: pathlib.Path) -> None:
     config = root / "etc/ssh/sshd_config"
-    assert sshd.set_password_login(Root(str(root)), allowed=False, edit=True) == ""  # there is no sshd
+    assert (
+        sshd.set_password_login(Root(str(root)), allowed=False, edit=True) == ""
+    )  # there is no sshd
     config.parent.mkdir()
     config.write_text("Port 22\n")
     with pytest.raises(GuestError, match="does not include"):
         sshd.set_password_login(Root(str(root)), allowed=True, edit=False)
     assert config.read_text() == "Port 22\n"
     for _ in range(2):
-        assert sshd.set_password_login(Root(str(root)), allowed=True, edit=True) == "/etc/ssh/sshd_config"
-    assert config.read_text() == "# azready begin\nPasswordAuthentication yes\n# azready end\nPort 22\n"
+        assert (
+            sshd.set_password_login(Root(str(root)), allowed=True, edit=True)
+            == "/etc/ssh/sshd_config"
+        )
+    assert (
+        config.read_text()
+        == "# azready begin\nPasswordAuthentication yes\n# azready end\nPort 22\n"
+    )
     sshd.set_password_login(Root(str(root)), allowed=False, edit=True)
-    assert config.read_text() == "# azready begin\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n# azready end\nPort 22\n"
+    assert (
+        config.read_text()
+        == "# azready begin\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n# azready end\nPort 22\n"
+    )
 
 
 def test_the_distributions_own_sshd_config_is_read_and_never_edited(root: pathlib.Path) -> None:
