@@ -74,7 +74,7 @@ def test_wrong_bytes_are_never_used_and_every_way_is_named(
         "has sha256",
         "from an earlier download",
         "from the project's own page",
-        "from the distribution's source package: this is no Debian",
+        "from the distribution's source package: this is not Debian",
         "AZREADY_SOURCES",
     ):
         assert words in text
@@ -99,7 +99,7 @@ def test_a_step_is_made_once_and_again_after_a_failure(
 
 
 def test_a_failing_command_shows_the_end_of_its_output(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(cache.BuildError, match=r"ended with 3; the end of (.|\n)*the reason"):
+    with pytest.raises(cache.BuildError, match=r"exited with status 3; the end of (.|\n)*the reason"):
         cache.run(["/bin/sh", "-c", "echo the reason; exit 3"], log=tmp_path / "log")
     with pytest.raises(cache.BuildError, match="cannot run /does/not/exist: No such file"):
         cache.run(["/does/not/exist"], log=tmp_path / "log")

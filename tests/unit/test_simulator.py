@@ -81,7 +81,7 @@ def health(state: str = "<State>Ready</State>", **changed: str) -> str:
             VERSION,
             None,
             405,
-            "POST was used where GET belongs",
+            "the method is POST, not GET",
         ),
         ("wireserver", "GET", "/machine?comp=other", VERSION, None, 404, "no such resource"),
         (
@@ -100,7 +100,7 @@ def health(state: str = "<State>Ready</State>", **changed: str) -> str:
             {**VERSION, "Via": "1.1 x"},
             None,
             200,
-            "a proxy on the way",
+            "a proxy is in the way",
         ),
         (
             "wireserver",
@@ -136,7 +136,7 @@ def health(state: str = "<State>Ready</State>", **changed: str) -> str:
             REPORT,
             "<!DOCTYPE a>" + health(),
             400,
-            "holds a DTD",
+            "contains a DTD",
         ),
         (
             "wireserver",
@@ -190,7 +190,7 @@ def health(state: str = "<State>Ready</State>", **changed: str) -> str:
             REPORT,
             health().replace("Role>", "RoleInstance>"),
             400,
-            "holds RoleInstance, which is unknown",
+            "contains RoleInstance, which is unknown",
         ),
         (
             "imds",
@@ -209,7 +209,7 @@ def health(state: str = "<State>Ready</State>", **changed: str) -> str:
             {"Metadata": "true"},
             None,
             405,
-            "POST was used",
+            "the method is POST",
         ),
         (
             "imds",
@@ -263,7 +263,7 @@ def test_what_azure_accepts_is_accepted(platform: Simulator) -> None:
     ("text", "says"),
     [
         ("colour = 1", "unknown key 'colour'"),
-        ("[goalstate]\nstatus = 500", r"write \[\[goalstate\]\]"),
+        ("[goalstate]\nstatus = 500", r"goalstate must be a list of tables: \[\[goalstate\]\]"),
         ("[[goalstate]]\nstate = 500", "number 1: unknown key 'state'"),
         (
             "[[health]]\nstatus = 200\n[[health]]\nstatus = '500'",
@@ -304,7 +304,7 @@ def simulate(*arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def test_until_ends_with_0_when_the_report_came_and_with_3_when_not() -> None:
     result = simulate("--until", "Ready", "--timeout", "0.3")
-    assert (result.returncode, "no Ready report came within 0.3 s" in result.stderr) == (3, True)
+    assert (result.returncode, "no Ready report within 0.3 s" in result.stderr) == (3, True)
 
 
 def test_json_has_an_object_per_line_and_the_commands_code_is_handed_on() -> None:
@@ -332,7 +332,7 @@ def test_strict_ends_with_4_when_a_request_was_wrong() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--scenario", "none"], "there is no scenario 'none'"),
+        (["--scenario", "none"], "unknown scenario 'none'"),
         (["--", "/does/not/exist"], "cannot run /does/not/exist: no such file or directory"),
         (["--wireserver-port", "99999"], "port must be 0-65535"),
     ],
