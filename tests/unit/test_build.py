@@ -99,7 +99,9 @@ def test_a_step_is_made_once_and_again_after_a_failure(
 
 
 def test_a_failing_command_shows_the_end_of_its_output(tmp_path: pathlib.Path) -> None:
-    with pytest.raises(cache.BuildError, match=r"exited with status 3; the end of (.|\n)*the reason"):
+    with pytest.raises(
+        cache.BuildError, match=r"exited with status 3; the end of (.|\n)*the reason"
+    ):
         cache.run(["/bin/sh", "-c", "echo the reason; exit 3"], log=tmp_path / "log")
     with pytest.raises(cache.BuildError, match="cannot run /does/not/exist: No such file"):
         cache.run(["/does/not/exist"], log=tmp_path / "log")
