@@ -63,7 +63,7 @@ def test_a_dynamic_file_would_not_pass() -> None:
 
 def test_a_file_that_tells_where_it_was_built_would_not_pass(tmp_path: pathlib.Path) -> None:
     (tmp_path / "file").write_bytes(b"..." + os.fsencode(toolchain.cache_folder()) + b"/zig...")
-    with pytest.raises(Exception, match="tells where it was built"):
+    with pytest.raises(Exception, match="contains a path of this machine"):
         verify._tells_nothing(tmp_path / "file")
 
 
@@ -74,13 +74,13 @@ def test_a_file_that_tells_where_it_was_built_would_not_pass(tmp_path: pathlib.P
             "PT_LOAD",
             4,
             P_FLAGS.PF_R | P_FLAGS.PF_W | P_FLAGS.PF_X,
-            "memory that can be written and executed \\(PT_LOAD\\)",
+            "memory that is both writable and executable \\(PT_LOAD\\)",
         ),
         (
             "PT_GNU_STACK",
             4,
             P_FLAGS.PF_R | P_FLAGS.PF_W | P_FLAGS.PF_X,
-            "memory that can be written and executed \\(PT_GNU_STACK\\)",
+            "memory that is both writable and executable \\(PT_GNU_STACK\\)",
         ),
         ("PT_GNU_RELRO", 0, 0, "no PT_GNU_RELRO"),
         ("PT_GNU_STACK", 0, 0, "no PT_GNU_STACK"),
@@ -106,7 +106,7 @@ def test_a_module_outside_the_list_would_not_pass(built: Built) -> None:
         [*built.command(), "--version", "--verbose"], capture_output=True, text=True, check=True
     ).stdout
     verify._modules(listing)
-    with pytest.raises(Exception, match="not in the allow-list: subprocess"):
+    with pytest.raises(Exception, match="not on the allow-list: subprocess"):
         verify._modules(listing.replace("frozen: ", "frozen: subprocess "))
 
 

@@ -80,8 +80,9 @@ def test_a_deb_depends_on_nothing_and_is_small(
     ] in fields
     for field in ("Depends", "Conflicts", "Breaks", "Replaces"):
         assert field not in fields
-    assert "next to cloud-init, the Azure Linux agent or azure-init it steps back" in " ".join(
-        fields.split()
+    assert (
+        "as long as cloud-init, the Azure Linux agent or azure-init is enabled, it only logs that"
+        in " ".join(fields.split())
     )
     assert packages["deb"].stat().st_size <= 1_900_000
 
