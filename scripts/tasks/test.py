@@ -1,7 +1,7 @@
 """`scripts/test`: builds what the tests need, checks the source, runs the tests.
 
 - `scripts/test` builds every file, runs all checks and all tests, and measures coverage: the unit
-  and property tests, which run the agent in pytest's own process, must execute every branch of what
+  and property tests, which run the agent in pytest's own process, must cover as much of what
   pyproject.toml names under [tool.coverage].
 - `scripts/test --lint` runs the checks alone.
 - `scripts/test WORD...` passes the words to pytest. Nothing is built that the test files among them
