@@ -1,8 +1,8 @@
 """`scripts/test`: builds what the tests need, checks the source, runs the tests.
 
-- `scripts/test` builds every file, runs all checks and all tests, and measures coverage: the unit
-  and property tests, which run the agent in pytest's own process, must cover as much of what
-  pyproject.toml names under [tool.coverage].
+- `scripts/test` builds every file, runs all checks and all tests, and measures how much of the
+  pure modules and of Root the unit and property tests cover: [tool.coverage] in pyproject.toml
+  names them, and the least that is accepted.
 - `scripts/test --lint` runs the checks alone.
 - `scripts/test WORD...` passes the words to pytest. Nothing is built that the test files among them
   do not need, and nothing is checked or measured.
