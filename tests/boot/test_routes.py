@@ -22,7 +22,7 @@ TABLE = re.search(
 assert TABLE
 WAYS = dict(re.fullmatch(r"\| (.*?) \| `(.*)` \|", line).groups() for line in TABLE[1].splitlines())  # type: ignore[union-attr, misc]
 UNTESTED = ".apk (1)"
-FOREIGN = "for another processor"
+FOREIGN = "for another architecture"
 INIT_SYSTEMS = {
     ".apk, without apk": "openrc",
     "Buildroot, as `BR2_ROOTFS_POST_BUILD_SCRIPT`": "busybox",
