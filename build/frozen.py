@@ -1,15 +1,19 @@
 """Turns Python modules into one table of frozen code that replaces CPython's own.
 
 Runs under an interpreter of the same version, whose compiler it uses. All code is compiled without
-docstrings and assertions. The table is C for the linker; the code is one binary that the assembler
-includes, because compiling megabytes of initialisers would take minutes.
+docstrings, assertions and line numbers, because nothing prints a traceback. The agent's has no
+annotations either, but for the fields of its records. The table is C for the linker; the code is
+one binary that the assembler includes, because compiling megabytes of initialisers would take
+minutes.
 """
 
+import ast
 import hashlib
 import marshal
 import pathlib
 import re
 from collections.abc import Mapping
+from types import CodeType
 
 # What the interpreter imports before the agent's first line runs (Python/pylifecycle.c,
 # Python/codecs.c).
@@ -76,8 +80,11 @@ def write_table(modules: Mapping[str, pathlib.Path], folder: pathlib.Path) -> pa
     rows: dict[str, list[str]] = {"bootstrap": [], "modules": []}
     for name, source in sorted(modules.items()):
         # The file name ends up in the code; the module's name is the same on every machine.
+        tree = ast.parse(source.read_bytes())
+        if name.partition(".")[0] == "agent":
+            tree = unannotated(tree)
         compiled = marshal.dumps(
-            compile(source.read_bytes(), f"{name}.py", "exec", dont_inherit=True, optimize=2)
+            _bare(compile(tree, f"{name}.py", "exec", dont_inherit=True, optimize=2))
         )
         code += bytes(-len(code) % 16)
         place = f".code = azready_code + {len(code)}, .size = {len(compiled)}"
@@ -93,3 +100,42 @@ def write_table(modules: Mapping[str, pathlib.Path], folder: pathlib.Path) -> pa
         text += f"static const struct _frozen {table}[] = {{\n{''.join(lines)}  {{ 0 }}\n}};\n"
     (folder / "frozen.c").write_text(text + _TAIL)
     return folder / "frozen.c"
+
+
+def unannotated(tree: ast.Module) -> ast.Module:
+    """Return a module without annotations, but for those of classes."""
+    changed: ast.Module = _Unannotated().visit(tree)
+    return ast.fix_missing_locations(changed)
+
+
+def _bare(code: CodeType) -> CodeType:
+    """Return code without line numbers, inner functions and classes included."""
+    constants = (_bare(item) if isinstance(item, CodeType) else item for item in code.co_consts)
+    return code.replace(co_linetable=b"", co_consts=tuple(constants))
+
+
+class _Unannotated(ast.NodeTransformer):
+    """Removes the annotations of functions and variables, which cost every import time."""
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.ClassDef:
+        """Keep the annotations of a class: agent.record reads them."""
+        fields = {id(item): item for item in node.body if isinstance(item, ast.AnnAssign)}
+        node.body = [item if id(item) in fields else self.visit(item) for item in node.body]
+        return node
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.FunctionDef:
+        """Remove those of parameters and result."""
+        node.returns = None
+        self.generic_visit(node)
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.arg:
+        """Remove that of a parameter."""
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.stmt:
+        """Turn it into a plain assignment, or into nothing."""
+        if node.value is None:
+            return ast.Pass()
+        return ast.Assign(targets=[node.target], value=node.value)

@@ -6,9 +6,10 @@ binary that the assembler includes. Its own scons build supports only the machin
 so zig compiles instead, for any machine. main.c is the program around it.
 """
 
+import ast
 import pathlib
 
-from build import assemble, link, sources, toolchain, zig
+from build import assemble, frozen, link, sources, toolchain, zig
 from build import cpython as cpython_build
 from build.cache import BuildError, run
 
@@ -23,7 +24,7 @@ _DEFINES = (
     "_NUITKA_NO_DOCSTRINGS=1",
     "__NUITKA_NO_ASSERT__",
 )
-# Annotations stay: agent/record.py makes fields of them.
+# The annotations of classes stay: agent/record.py makes fields of them.
 _OPTIONS = (
     "--mode=module",
     "--generate-c-only",
@@ -76,6 +77,15 @@ def freeze(cpython: sources.CPython, machine: str, output: pathlib.Path) -> None
         assemble.publish(work, work / "runtime", output)
 
 
+def _unannotated(package: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
+    """Copy a package to `place` without the annotations of its functions and variables."""
+    for source in package.rglob("*.py"):
+        copy = place / source.relative_to(package)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(ast.unparse(frozen.unannotated(ast.parse(source.read_bytes()))))
+    return place
+
+
 def _generate(nuitka: pathlib.Path, python: pathlib.Path, work: pathlib.Path) -> pathlib.Path:
     """Return the folder with the C of the agent, and its constants in blobs/."""
     environment = {
@@ -85,8 +95,9 @@ def _generate(nuitka: pathlib.Path, python: pathlib.Path, work: pathlib.Path) ->
         "NUITKA_CACHE_DIR": str(work / "cache"),
     }
     log = work / "log"
+    agent = _unannotated(toolchain.TOP / "agent", work / "source" / "agent")
     run(
-        [python, "-m", "nuitka", *_OPTIONS, f"--output-dir={work}", toolchain.TOP / "agent"],
+        [python, "-m", "nuitka", *_OPTIONS, f"--output-dir={work}", agent],
         log=log,
         cwd=work,
         env=environment,
