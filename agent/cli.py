@@ -1,100 +1,101 @@
-"""Words in, one call out, an exit code back.
+"""The command line: words in, one command, an exit status out.
 
-The command line is read from two small tables instead of by argparse, which would double the time of a start. All errors end here, as one line.
+COMMANDS, OPTIONS and EXIT_STATUSES describe it. The parser, --help, the manual page, the shell
+completions and README.md follow from these tables. argparse is not used: it would double the time
+of a start. Each command is a module of agent.commands, imported when it is called. All errors end
+here, as one line.
 """
 
 import posix
 import sys
 
 from agent import __version__
-from agent.errors import EXIT_DONE, EXIT_FAILED, AzreadyError, PrivilegeError, UsageError, reason
+from agent.commands import common
+from agent.commands.common import CHECK_DEADLINE, DEFAULT_DEADLINE, DEFAULT_EXECUTABLE
+from agent.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_INTERRUPTED,
+    EXIT_NOT_UNDERSTOOD,
+    EXIT_PRIVILEGE,
+    EXIT_UNREACHABLE,
+    EXIT_USAGE,
+    AzreadyError,
+    UsageError,
+)
+from agent.log import Log
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from agent.azure.http import Endpoint
-    from agent.config import Config
-    from agent.log import Log
-    from agent.provision import Job
-    from agent.root import Root
+__all__ = ["COMMANDS", "DEFAULT_EXECUTABLE", "EXIT_STATUSES", "OPTIONS", "main"]
 
-DEFAULT_DEADLINE = 1200.0  # seconds: the platform itself gives up after about 40 minutes
-CHECK_DEADLINE = 10.0  # seconds
-DEFAULT_EXECUTABLE = "/usr/local/bin/azready"
-
-# option -> (value, help); a value of "" makes it a switch
+# option -> (value, help); an option with the value "" is a switch
 OPTIONS = {
-    "--root": ("DIR", "work on the system below DIR instead of /"),
-    "--config": ("FILE", "take the settings from FILE instead of /etc/azready.toml"),
+    "--root": ("DIR", "work on the system below DIR instead of /; run none of its programs"),
+    "--config": ("FILE", "read the settings from FILE instead of /etc/azready.toml"),
     "--wireserver": ("URL", "address of the wireserver (http://168.63.129.16)"),
     "--imds": ("URL", "address of the metadata service (http://169.254.169.254)"),
     "--deadline": (
         "SECONDS",
-        f"time for all of it ({DEFAULT_DEADLINE:.0f}; check: {CHECK_DEADLINE:.0f})",
+        f"overall time limit ({DEFAULT_DEADLINE:.0f}; check: {CHECK_DEADLINE:.0f})",
     ),
     "--force": ("", "provision even if this does not look like Azure"),
-    "--dry-run": ("", "say what would be done, change and report nothing"),
-    "--json": ("", "answer in JSON"),
-    "--user": ("NAME", "remove this user, too, with home and mail"),
+    "--dry-run": ("", "print what would be done; change and report nothing"),
+    "--json": ("", "print JSON"),
+    "--user": ("NAME", "also remove this user, with home and mail"),
     "--yes": ("", "do not ask"),
-    "--verbose": ("", "say every attempt with its code and time"),
-    "--init": (
-        "NAME",
-        "systemd, openrc, sysvinit, runit, s6, s6-rc, dinit, finit, busybox; dracut, initramfs-tools (unit: systemd; install: found out)",
-    ),
-    "--file": (
-        "FILE",
-        "put FILE into the image instead of this very file: one for another processor",
-    ),
-    "--exec": ("PATH", f"where the file is, or goes ({DEFAULT_EXECUTABLE})"),
+    "--verbose": ("", "log every attempt with its status and time"),
+    "--init": ("NAME", "init system (unit: systemd; install: detected)"),
+    "--file": ("FILE", "install FILE instead of the running file, for another architecture"),
+    "--exec": ("PATH", f"path of the file in the image ({DEFAULT_EXECUTABLE})"),
 }
-_TALKS = ("--wireserver", "--deadline", "--verbose")
-# command -> (arguments, help, options)
+_REPORTING = ("--wireserver", "--deadline", "--verbose")
+# command -> (argument, help, options)
 COMMANDS = {
     "provision": (
         "",
-        "do all of a first boot, then report Ready",
-        ("--root", "--config", "--imds", "--force", "--dry-run", *_TALKS),
+        "carry out a first boot, then report Ready",
+        ("--root", "--config", "--imds", "--force", "--dry-run", *_REPORTING),
     ),
     "check": (
         "",
-        "say what stands between this machine and Ready",
-        ("--root", "--config", "--imds", "--force", "--json", *_TALKS),
+        "diagnose why this VM is not Ready, without changing anything",
+        ("--root", "--config", "--imds", "--force", "--json", *_REPORTING),
     ),
-    "report ready": ("", "report Ready to the platform", _TALKS),
-    "report provisioning": ("", "report that provisioning is under way", _TALKS),
-    "report failed": ("REASON", "report that provisioning failed, and why", _TALKS),
+    "report ready": ("", "report Ready to the platform", _REPORTING),
+    "report provisioning": ("", "report that provisioning is in progress", _REPORTING),
+    "report failed": ("REASON", "report that provisioning failed, and why", _REPORTING),
     "unit": ("", "print the unit or init script", ("--init", "--exec")),
     "install": (
         "",
-        "put this file and its unit into an image",
+        "install this file and its unit into an image, and enable it",
         ("--root", "--init", "--exec", "--file", "--dry-run"),
     ),
-    "uninstall": ("", "take them out again", ("--root", "--exec", "--dry-run")),
+    "uninstall": ("", "remove them", ("--root", "--exec", "--dry-run")),
     "generalize": (
         "",
-        "make this machine an image again, for capture",
+        "remove what makes this machine unique, before its capture as an image",
         ("--root", "--config", "--user", "--dry-run", "--yes"),
     ),
 }
-EXIT_CODES = """\
-exit codes:
-  0  done, or nothing to do
-  1  provisioning failed and was reported; check: it would not work
-  2  the command line or the configuration is wrong
-  3  the wireserver could not be reached in time
-  4  the platform answered something that cannot be understood, or refused
-  5  missing privilege
-"""
+EXIT_STATUSES = (
+    (EXIT_DONE, "done, or nothing to do"),
+    (EXIT_FAILED, "provisioning failed, and the platform was told; check: it would fail"),
+    (EXIT_USAGE, "the command line or the settings are invalid"),
+    (EXIT_UNREACHABLE, "the wireserver could not be reached before the deadline"),
+    (EXIT_NOT_UNDERSTOOD, "the platform refused, or its answer was invalid"),
+    (EXIT_PRIVILEGE, "missing privilege"),
+    (EXIT_INTERRUPTED, "interrupted by Ctrl-C"),
+)
 
 
 def main(arguments: list[str]) -> int:
-    """Carry out a command line (without the program's name); returns the exit code and never raises."""
-    from agent.log import Log
+    """Carry out a command line, without the name of the program; return the exit status.
 
+    No exception leaves this function.
+    """
     _occupy_standard_descriptors()
-    posix.umask(
-        0o022
-    )  # what is to be closed is closed by name; a narrow mask of the caller's would close /home
+    # Files that must be private get their mode by name; the caller's umask would only make others,
+    # such as /home, too private.
+    posix.umask(0o022)
     log = Log(verbose="--verbose" in arguments)
     try:
         return _run(arguments, log)
@@ -103,15 +104,15 @@ def main(arguments: list[str]) -> int:
         return error.exit_code
     except KeyboardInterrupt:
         log.error("interrupted: nothing was reported after this point; run it again")
-        return 130
+        return EXIT_INTERRUPTED
     except Exception as error:
         log.error(f"unhandled exception, please report it: {type(error).__name__}: {error}")
         return EXIT_FAILED
 
 
-def _run(arguments: list[str], log: "Log") -> int:
+def _run(arguments: list[str], log: Log) -> int:
     if not arguments:
-        raise UsageError("no command was given; see azready --help")
+        raise UsageError("missing command; see azready --help")
     if arguments[0] in ("--help", "-h", "help"):
         return _print(_help())
     if arguments[0] == "--version":
@@ -120,9 +121,39 @@ def _run(arguments: list[str], log: "Log") -> int:
     if "--help" in rest:
         return _print(_help())
     positional, options = _parse(command, rest)
-    if command.startswith("report"):
-        return _report(command, positional, options, log)
-    return _ACTIONS[command](options, log)
+    return _dispatch(command, positional, options, log)
+
+
+def _dispatch(command: str, positional: list[str], options: dict[str, str], log: Log) -> int:
+    """Import the module of a command and run it; freezers find the modules by these statements."""
+    name, _, kind = command.partition(" ")
+    if name == "report":
+        from agent.commands import report
+
+        return report.run(kind, positional, options, log)
+    if name == "provision":
+        from agent.commands import provision
+
+        return provision.run(options, log)
+    if name == "check":
+        from agent.commands import check
+
+        return check.run(options, log)
+    if name == "unit":
+        from agent.commands import unit
+
+        return unit.run(options, log)
+    if name == "install":
+        from agent.commands import install
+
+        return install.run(options, log)
+    if name == "uninstall":
+        from agent.commands import uninstall
+
+        return uninstall.run(options, log)
+    from agent.commands import generalize
+
+    return generalize.run(options, log)
 
 
 def _command(arguments: list[str]) -> tuple[str, list[str]]:
@@ -131,14 +162,13 @@ def _command(arguments: list[str]) -> tuple[str, list[str]]:
         if command in COMMANDS:
             return command, arguments[count:]
     if arguments[0] == "report":
-        raise UsageError(
-            "what to report is missing or unknown: give report ready, report provisioning or report failed REASON"
-        )
+        kind = f"unknown report {arguments[1]!r}" if arguments[1:] else "missing kind of report"
+        raise UsageError(f"{kind}: use report ready, report provisioning or report failed REASON")
     raise UsageError(f"unknown command {arguments[0]!r}; see azready --help")
 
 
 def _parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
-    """Split into arguments and options ("" for a switch that is given), checked against the tables."""
+    """Return arguments and options ("" for a switch), checked against the tables."""
     wanted, _, allowed = COMMANDS[command]
     positional: list[str] = []
     options: dict[str, str] = {}
@@ -164,233 +194,22 @@ def _parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
             options[name] = value
     if len(positional) > (1 if wanted else 0):
         raise UsageError(
-            f"azready {command} has no place for {positional[-1]!r}"
+            f"azready {command}: unexpected argument {positional[-1]!r}"
             + ("; quote the reason" if wanted else "")
         )
     if wanted and not "".join(positional).strip():
-        raise UsageError(f"azready {command} needs its {wanted}: azready {command} {wanted}")
+        raise UsageError(f"azready {command}: missing {wanted}")
     return positional, options
-
-
-def _report(command: str, positional: list[str], options: dict[str, str], log: "Log") -> int:
-    from agent.azure.retry import Deadline
-    from agent.azure.wireserver import DEFAULT_URL, Wireserver
-
-    wireserver = Wireserver(
-        _endpoint(options, "--wireserver", DEFAULT_URL), Deadline(_seconds(options)), log
-    )
-    if command == "report ready":
-        reported, goal_state = "Ready", wireserver.report_ready()
-    elif command == "report provisioning":
-        reported, goal_state = (
-            "Provisioning",
-            wireserver.report_not_ready("Provisioning", "Starting"),
-        )
-    else:
-        reported, goal_state = (
-            "ProvisioningFailed",
-            wireserver.report_not_ready("ProvisioningFailed", positional[0]),
-        )
-    log.info(
-        f"{reported} was reported and accepted for instance {goal_state.instance_id} after {log.elapsed()}"
-    )
-    return EXIT_DONE
-
-
-def _provision(options: dict[str, str], log: "Log") -> int:
-    from agent import provision
-    from agent.config import load
-
-    root = _root(options)
-    try:
-        config = load(root, options.get("--config", ""))
-    except AzreadyError as error:
-        if "--config" not in options and "--dry-run" not in options:
-            _report_configuration(_job(root, options, None, log), error)
-        raise
-    provision.provision(_job(root, options, config, log))
-    return EXIT_DONE
-
-
-def _report_configuration(job: "Job", error: AzreadyError) -> None:
-    """At a first boot nobody reads this machine's log: that its configuration cannot be used is told to the platform, as any other failure."""
-    from agent import provision
-
-    try:
-        if provision.is_wanted(job):
-            provision.report_failure(job, str(error))
-    except AzreadyError as second:
-        job.log.error(str(second))
-
-
-def _check(options: dict[str, str], log: "Log") -> int:
-    from agent.check import check
-    from agent.config import load
-    from agent.log import Quiet
-
-    root = _root(options)
-    config = load(root, options.get("--config", ""))
-    findings = check(
-        _job(
-            root,
-            {"--deadline": str(CHECK_DEADLINE), **options},
-            config,
-            log if "--verbose" in options else Quiet(),
-        )
-    )
-    _print(findings.as_json() if "--json" in options else findings.as_text())
-    return EXIT_DONE if findings.good else EXIT_FAILED
-
-
-def _job(root: "Root", options: dict[str, str], config: "Config | None", log: "Log") -> "Job":
-    """The work as command line and configuration describe it; the command line counts. Raises UsageError."""
-    from agent.azure.retry import Deadline
-    from agent.config import Config
-    from agent.provision import Job
-
-    config = config or Config()
-    return Job(
-        root,
-        _endpoint(options, "--wireserver", config.wireserver),
-        _endpoint(options, "--imds", config.imds),
-        Deadline(_seconds(options, config.deadline)),
-        config,
-        log,
-        force="--force" in options,
-        dry_run="--dry-run" in options,
-    )
-
-
-def _unit(options: dict[str, str], _: "Log") -> int:
-    from agent import init
-
-    return _print(init.load(_init_system(options) or "systemd").unit(_executable(options)))
-
-
-def _install(options: dict[str, str], log: "Log") -> int:
-    from agent import image
-
-    system, file = _init_system(options), options.get("--file", "")
-    image.install(
-        _root(options, changes=True),
-        _executable(options),
-        log,
-        dry_run="--dry-run" in options,
-        system=system,
-        file=file,
-    )
-    return EXIT_DONE
-
-
-def _uninstall(options: dict[str, str], log: "Log") -> int:
-    from agent import image
-
-    image.uninstall(
-        _root(options, changes=True), _executable(options), log, dry_run="--dry-run" in options
-    )
-    return EXIT_DONE
-
-
-def _generalize(options: dict[str, str], log: "Log") -> int:
-    from agent.config import load
-    from agent.image import Generalization
-
-    root = _root(options, changes=True)
-    actions = Generalization(
-        root, load(root, options.get("--config", "")).state_directory, options.get("--user", "")
-    ).actions
-    _print(
-        "".join(f"{'would ' * ('--dry-run' in options)}{text}\n" for text, _ in actions)
-        or "nothing is left to do\n"
-    )
-    if "--dry-run" in options or not actions:
-        return EXIT_DONE
-    if "--yes" not in options and not _agreed(f"make the system below {root} an image, as listed?"):
-        raise UsageError("nothing was changed: generalize asks first, or takes --yes")
-    for text, action in actions:
-        action()
-        log.debug(text)
-    log.info(f"done, {len(actions)} changes: shut this machine down and capture it")
-    return EXIT_DONE
-
-
-def _agreed(question: str) -> bool:
-    """Ask on the terminal; without one the answer is no."""
-    if not posix.isatty(0):
-        return False
-    _print(f"{question} [y/N] ")
-    return posix.read(0, 100).strip().lower() in (b"y", b"yes")
-
-
-_ACTIONS = {
-    "provision": _provision,
-    "check": _check,
-    "unit": _unit,
-    "install": _install,
-    "uninstall": _uninstall,
-    "generalize": _generalize,
-}
-
-
-def _init_system(options: dict[str, str]) -> str:
-    from agent.init import NAMES
-
-    name = options.get("--init", "")
-    if name and name not in NAMES:
-        raise UsageError(f"--init {name!r} is not known: give one of {', '.join(NAMES)}")
-    return name
-
-
-def _executable(options: dict[str, str]) -> str:
-    executable = options.get("--exec", DEFAULT_EXECUTABLE)
-    if (
-        not executable.startswith("/")
-        or not executable.isprintable()
-        or set(executable) & set(" \"'\\%$;")
-    ):
-        raise UsageError(
-            f"--exec {executable!r} cannot stand in a unit: give an absolute path without spaces, quotes, %, $ and \\"
-        )
-    return executable
-
-
-def _endpoint(options: dict[str, str], option: str, default: str) -> "Endpoint":
-    from agent.azure.http import Endpoint
-
-    return Endpoint(options.get(option, default))
-
-
-def _root(options: dict[str, str], *, changes: bool = False) -> "Root":
-    """The tree of --root. `changes` says that the command changes files there, which on this machine itself takes root. Raises UsageError."""
-    from agent.root import Root
-
-    given = options.get("--root", "/")
-    root = Root(given if given.startswith("/") else f"{posix.getcwd()}/{given}")
-    if changes and root.is_live and posix.geteuid() != 0 and "--dry-run" not in options:
-        raise PrivilegeError(
-            "this changes the machine and needs root: run it as root, or name another tree with --root DIR"
-        )
-    return root
-
-
-def _seconds(options: dict[str, str], default: float = DEFAULT_DEADLINE) -> float:
-    text = options.get("--deadline", str(default))
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 1 <= seconds <= 86400:
-        raise UsageError(f"--deadline {text!r} is not a number of seconds from 1 to 86400")
-    return seconds
 
 
 def _version() -> str:
     python = ".".join(map(str, sys.version_info[:3]))
-    return f"azready {__version__} (Python {python}, {posix.uname().machine}, {getattr(sys, 'frozen', 'not frozen')})\n"
+    freezer = getattr(sys, "frozen", "not frozen")
+    return f"azready {__version__} (Python {python}, {posix.uname().machine}, {freezer})\n"
 
 
 def _modules() -> str:
-    """What is inside the static file, as the runtime itself knows it."""
+    """Return the modules inside the static file, as the runtime itself lists them."""
     import _imp
 
     frozen: list[str] = getattr(_imp, "_frozen_module_names", list)()
@@ -398,39 +217,48 @@ def _modules() -> str:
 
 
 def _help() -> str:
-    lines = ["azready: makes a Linux image ready for Azure", "", "usage:"]
-    for command, (argument, text, _) in COMMANDS.items():
-        words = f"{command} {argument}".rstrip()
-        lines.append(f"  azready {words:<22} {text}")
-    lines += [
-        "  azready --version              with --verbose: and all modules inside",
-        "  azready --help",
-        "",
-        "options:",
-    ]
-    for name, (value, text) in OPTIONS.items():
-        commands = [command for command, entry in COMMANDS.items() if name in entry[2]]
-        where = "" if name in _TALKS else f" [{', '.join(commands)}]"
-        lines.append(f"  {name + ' ' + value:<20} {text}{where}")
-    return "\n".join([*lines, "", EXIT_CODES])
+    from agent.init import SYSTEMS
+
+    rows = [(f"{name} {argument}", text) for name, (argument, text, _) in COMMANDS.items()]
+    rows += [("--version", "print the version; with --verbose, also every module inside")]
+    rows += [("--help", "print this help")]
+    text = "azready: make a Linux image ready for Azure\n\nusage: azready COMMAND [OPTION ...]\n"
+    text += f"\ncommands:\n{_columns(rows)}\noptions:\n"
+    rows = []
+    for name, (value, meaning) in OPTIONS.items():
+        taking = [command for command, (_, _, allowed) in COMMANDS.items() if name in allowed]
+        where = "" if name in _REPORTING else f" [{', '.join(taking)}]"
+        names = f": {', '.join(SYSTEMS)}" if name == "--init" else ""
+        rows.append((f"{name} {value}", meaning + names + where))
+    text += f"{_columns(rows)}\nexit status:\n"
+    return text + _columns([(f"{status:>3}", meaning) for status, meaning in EXIT_STATUSES])
+
+
+def _columns(rows: "list[tuple[str, str]]") -> str:
+    """Return two columns of text, the second wrapped at 80 characters."""
+    width = max(len(left.rstrip()) for left, _ in rows)
+    text = ""
+    for left, right in rows:
+        line = f"  {left.rstrip():<{width}} "
+        for word in right.split():
+            if len(line) + len(word) >= 80:
+                text += line + "\n"
+                line = " " * (width + 3)
+            line += f" {word}"
+        text += line + "\n"
+    return text
 
 
 def _print(text: str) -> int:
-    """Write to standard output; an error there is an error of the run (a full disk must not pass for a printed unit)."""
-    data = memoryview(text.encode())
-    try:
-        while data:
-            data = data[posix.write(1, data) :]
-    except OSError as error:
-        raise AzreadyError(f"cannot write to standard output: {reason(error)}") from None
+    common.write(text)
     return EXIT_DONE
 
 
 def _occupy_standard_descriptors() -> None:
-    """Make sure that 0, 1 and 2 are open, or the next socket would get one of their numbers and log lines would go to the wireserver."""
+    """Open 0, 1 and 2 if they are closed, or log lines would go to the next socket opened."""
     for fd in (0, 1, 2):
         try:
             posix.fstat(fd)
         except OSError:
-            # "/" is there even without /dev; writing to it fails, which is what writing to a closed descriptor did.
+            # "/" exists even without /dev; writing to it fails, as to a closed descriptor.
             posix.open("/", posix.O_RDONLY)

@@ -1,7 +1,9 @@
-"""What can go wrong, as one tree.
+"""Everything that can go wrong, as one tree, and the exit statuses.
 
-Every error carries the one line a person reads (what happened, with what value, what to do) and the exit code of DESIGN.md. Nothing below
-`provision.py` and `cli.py` catches these to hide them; what may be tried again derives from `Transient`.
+Each error carries one line for a person: what happened, with what value, what to do next. It also
+carries the exit status of a run that it ends. Errors are raised where they occur and caught where
+somebody can act on them: agent/azure/retry.py repeats what raised `Transient`,
+agent/commands/provision.py reports a failed step, agent/cli.py prints the line.
 """
 
 EXIT_DONE = 0
@@ -10,6 +12,7 @@ EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
 EXIT_NOT_UNDERSTOOD = 4
 EXIT_PRIVILEGE = 5
+EXIT_INTERRUPTED = 130  # as shells report SIGINT: 128 + 2
 
 
 class AzreadyError(Exception):
@@ -19,7 +22,7 @@ class AzreadyError(Exception):
 
 
 class UsageError(AzreadyError):
-    """The command line cannot be carried out as it was given."""
+    """The command line or the settings are invalid."""
 
     exit_code = EXIT_USAGE
 
@@ -31,26 +34,27 @@ class PrivilegeError(AzreadyError):
 
 
 class GuestError(AzreadyError):
-    """A file or a setting of this machine could not be changed."""
+    """Something of this machine or image could not be read or changed."""
 
 
 class ProtocolError(AzreadyError):
-    """Bytes that came from outside are not what the protocol allows (raised by everything in `agent.protocol`)."""
+    """Bytes from outside are not what the protocol allows; agent.protocol raises it."""
 
     exit_code = EXIT_NOT_UNDERSTOOD
 
 
 class Refused(AzreadyError):
-    """The platform answered, and the answer is final: trying again cannot help."""
+    """The platform's answer is final; another attempt cannot help."""
 
     exit_code = EXIT_NOT_UNDERSTOOD
 
 
 class Transient(AzreadyError):
-    """One try failed and another may succeed.
+    """One attempt failed, and another may succeed.
 
-    `wait` is the pause that this failure asks for, in seconds (from Retry-After, or a rule of the protocol); None leaves it to the backoff.
-    `exit_code` is what the program ends with when this was the last try that the deadline allowed.
+    `wait` is the pause that this failure asks for, in seconds (Retry-After, or a rule of the
+    protocol); None leaves it to the backoff. `exit_code` is the exit status of the run if the
+    deadline allows no other attempt.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Transient(AzreadyError):
 
 
 class GaveUp(AzreadyError):
-    """The time was used up; the text names the last failure, the exit code is that failure's."""
+    """The deadline has passed. The text names the last failure, the exit status is that one's."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -70,6 +74,6 @@ class GaveUp(AzreadyError):
 
 
 def reason(error: OSError) -> str:
-    """What the system said, as it reads in the middle of a line: "no such file or directory"."""
+    """Return the system's message in lower case: "no such file or directory"."""
     text = error.strerror or str(error)
-    return text[:1].lower() + text[1:]  # the rest may hold a path
+    return text[:1].lower() + text[1:]  # only the first letter: the rest may hold a path

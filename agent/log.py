@@ -1,17 +1,22 @@
-"""Lines for people, on standard error.
+"""Log lines for people, on standard error.
 
-Where the journal reads them each line carries its `<N>` priority (sd-daemon(3)), otherwise the time since the start. Written with write(2), so that a
-closed or full standard error never stops the work.
+If the journal reads them, each line starts with its `<N>` priority (sd-daemon(3)), otherwise with
+the time since the start. They are written with write(2), so that a closed or full standard error
+never stops the work.
 """
 
 import posix
 from time import monotonic
 
-_ERROR, _WARNING, _INFO, _DEBUG = 3, 4, 6, 7
+_ERROR, _WARNING, _INFO, _DEBUG = 3, 4, 6, 7  # syslog(3)
 
 
 class Log:
-    """Writes one line per call. `verbose` shows debug lines, `priority` puts the syslog level in front instead of the time."""
+    """A log that writes one line per call.
+
+    `verbose` includes debug lines. `priority` starts lines with their priority instead of the time;
+    None finds out whether the journal reads them.
+    """
 
     def __init__(self, *, verbose: bool = False, priority: "bool | None" = None) -> None:
         self.started = monotonic()
@@ -19,30 +24,29 @@ class Log:
         self._priority = _is_journal() if priority is None else priority
 
     def elapsed(self) -> str:
-        """The time since the start, as people read it: "0.012 s" or "3.4 s"."""
+        """Return the time since the start, for people: "0.012 s" or "3.4 s"."""
         seconds = monotonic() - self.started
         return f"{seconds:.3f} s" if seconds < 1 else f"{seconds:.1f} s"
 
     def debug(self, text: str) -> None:
-        """Attempts, codes and times; only with --verbose."""
+        """Log a detail, such as an attempt with its status and time; only if `verbose`."""
         if self.verbose:
             self._write(_DEBUG, "", text)
 
     def info(self, text: str) -> None:
-        """What was done."""
+        """Log something that was done."""
         self._write(_INFO, "", text)
 
     def warning(self, text: str) -> None:
-        """Something is not as it should be, and the work goes on."""
+        """Log that something is wrong, and the work goes on."""
         self._write(_WARNING, "warning: ", text)
 
     def error(self, text: str) -> None:
-        """The work ends."""
+        """Log why the work ends."""
         self._write(_ERROR, "error: ", text)
 
     def _write(self, level: int, word: str, text: str) -> None:
-        # One line whatever the text holds: values from outside end up in messages.
-        text = printable(text)
+        text = printable(text)  # messages contain values from outside; each stays one line
         start = f"<{level}>" if self._priority else f"azready [{monotonic() - self.started:8.3f}] "
         try:
             posix.write(2, f"{start}{word}{text}\n".encode("utf-8", "backslashreplace"))
@@ -51,21 +55,25 @@ class Log:
 
 
 class Quiet(Log):
-    """Says nothing: for commands whose answer is on standard output."""
+    """A log that drops its lines, for commands that answer on standard output."""
 
     def _write(self, level: int, word: str, text: str) -> None:
         pass
 
 
 def printable(text: str) -> str:
-    """Return `text` with every character that would not print as an escape: a file may have any name."""
+    """Return `text` with an escape for every character that is not printable."""
     return "".join(
         character if character.isprintable() else f"\\x{ord(character):02x}" for character in text
     )
 
 
 def _is_journal() -> bool:
-    """Whether standard error is the stream that systemd made for its journal, and not what it was redirected to since (systemd.exec(5), $JOURNAL_STREAM)."""
+    """Tell whether standard error is still the stream of the journal.
+
+    $JOURNAL_STREAM names the stream that systemd opened, which may have been redirected since
+    (systemd.exec(5)).
+    """
     announced = posix.environ.get(b"JOURNAL_STREAM")
     if announced is None:
         return False

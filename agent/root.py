@@ -188,13 +188,21 @@ class Root:
     def open(self, path: str, flags: int, mode: int = 0o600) -> int:
         """Open a regular file, links followed inside the tree, and return its descriptor.
 
-        Raises OSError, for callers that tell errors apart.
+        A file with a second name (hard link) is not opened for writing. Raises OSError, for callers
+        that tell errors apart.
         """
         with Walk(self._top, home=self._home) as walk:
             name = walk.entry(path)
-            if walk.status is not None:
-                return walk.open_regular(name, flags & ~posix.O_CREAT)
-            return walk.open(name, flags, mode)
+            if walk.status is None:
+                return walk.open(name, flags, mode)
+            fd = walk.open_regular(name, flags & ~posix.O_CREAT)
+            try:
+                if flags & (posix.O_WRONLY | posix.O_RDWR):
+                    _refuse_second_name(fd)
+            except OSError:
+                posix.close(fd)
+                raise
+            return fd
 
     def open_device(self, path: str) -> int:
         """Open a block device, or a regular file in its place, for reading. Raises OSError."""
@@ -224,8 +232,8 @@ class Root:
         """Make `content` the whole content of a file, atomically; missing folders are made.
 
         An existing file keeps its owner, mode (without set-id bits) and label, unless it belongs to
-        azready alone (`like_old` False). A new one gets `mode`, `owner` (uid, gid) if that is given,
-        and the kernel's choice of a label. An error leaves the old file as it was.
+        azready alone (`like_old` False). A new one gets `mode`, `owner` (uid, gid) if given, and
+        the kernel's choice of a label. An error leaves the old file as it was.
         """
         try:
             with Walk(self._top, home=self._home, make=0o755) as walk:

@@ -3,7 +3,8 @@
 Strategy: each part of a path is opened relative to the folder before it, and never through a link.
 Links are read and followed here, by one rule: an absolute link starts at the top of the tree again,
 and `..` never leaves it. What is done to a file is then done relative to the descriptor that was
-reached, so a user who swaps a folder for a link in between gains nothing (openat(2), path_resolution(7)).
+reached, so a user who swaps a folder for a link in between gains nothing (openat(2),
+path_resolution(7)).
 """
 
 import posix
@@ -98,7 +99,7 @@ class Walk:
             return None
 
     def open(self, name: str, flags: int, mode: int = 0o600) -> int:
-        """Open an entry of the folder, never a link and never waiting for a peer. Raises OSError."""
+        """Open an entry of the folder: never a link, and without waiting. Raises OSError."""
         safe = posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK
         return posix.open(name, flags | safe, mode, dir_fd=self.fd)
 

@@ -1,4 +1,4 @@
-"""Manual pages and shell completions of the packages, made from the agent's own tables."""
+"""Manual pages and shell completions of the packages, generated from the agent's own tables."""
 
 import re
 
@@ -65,7 +65,8 @@ def command_page() -> str:
         where = ", ".join(
             command for command, (_, _, allowed) in _TABLES.commands.items() if name in allowed
         )
-        options += _paragraph(f"{name} {value}".rstrip(), f"{text} ({where})")
+        names = f": {', '.join(_TABLES.systems)}" if name == "--init" else ""
+        options += _paragraph(f"{name} {value}".rstrip(), f"{text}{names} ({where})")
     return _page(
         "azready",
         8,

@@ -1,1 +1,1 @@
-"""Talks to the platform: wireserver, IMDS, and what the machine itself says about being on Azure. Never imports `agent.guest`."""
+"""Talks to the platform: HTTP, retries, the wireserver, IMDS."""

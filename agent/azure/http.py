@@ -1,8 +1,9 @@
-"""One HTTP exchange over a plain TCP connection to an IP literal.
+"""One HTTP exchange over a plain TCP connection to an IP address.
 
-No name is resolved, no proxy asked, no redirect followed: the addresses are fixed, and a proxy from the environment is a classic way to break this
-job. Three limits hold at once: on the connect, on silence, and on the whole exchange, so that a peer that drips a byte a second loses. Works on
-`_socket`, the C half of `socket`, because the Python half costs every start 7 ms.
+No name is resolved, no proxy used, no redirect followed: the addresses are fixed, and a proxy from
+the environment would break the exchange. Three limits hold at once: on the connect, on silence, and
+on the whole exchange, so that a peer that drips a byte a second loses. `_socket` is the C half of
+`socket`; the Python half costs every start 7 ms.
 """
 
 import _socket
@@ -10,51 +11,67 @@ import _socket
 from agent.azure.retry import Deadline
 from agent.errors import Transient, UsageError, reason
 from agent.protocol.http1 import HttpError, Response, ResponseReader, request
+from agent.record import record
 
 CONNECT_LIMIT = 10.0  # seconds
 SILENCE_LIMIT = 15.0  # seconds between two pieces of an answer
-EXCHANGE_LIMIT = 30.0  # seconds for all of it (azure-platform.md)
+EXCHANGE_LIMIT = 30.0  # seconds for all of it
 
 
+@record
 class Endpoint:
-    """Where a service is: `http://IP[:PORT][/PREFIX]` taken apart into `address`, `port`, `authority` (for Host) and `prefix` ("" or "/...")."""
+    """Where a service is: `http://IP[:PORT][/PREFIX]`, taken apart.
 
-    __slots__ = ("address", "authority", "family", "port", "prefix")
+    `family` is of `_socket`, `authority` the value of the header Host, `prefix` "" or "/...".
+    """
 
-    def __init__(self, url: str) -> None:
-        """Raises UsageError if `url` is not of that form; a host name is refused, because nothing here may depend on DNS."""
-        scheme, _, rest = url.partition("://")
-        self.authority, slash, path = rest.partition("/")
-        host, port = self.authority, ""
-        if host.startswith("["):
-            host, closed, port = host[1:].partition("]")
-            port = port if closed else ":"
-        elif ":" in host:
-            host, _, port = host.partition(":")
-            port = ":" + port
-        self.family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
-        try:
-            _socket.inet_pton(self.family, host)
-            self.port = (
-                int(port.removeprefix(":") or "80")
-                if not port or (port[1:].isascii() and port[1:].isdigit())
-                else 0
-            )
-        except (OSError, ValueError):
-            self.port = 0
-        if (
-            scheme != "http"
-            or not 0 < self.port < 65536
-            or port == ":"
-            or not path.isascii()
-            or not path.isprintable()
-            or set(path) & set(" ?#")
-        ):
-            raise UsageError(
-                f"{url!r} is no address of a service: give http://IP, http://IP:PORT or http://IP:PORT/PREFIX"
-            )
-        self.address = host
-        self.prefix = (slash + path).rstrip("/")
+    family: int
+    address: str
+    port: int
+    authority: str
+    prefix: str
+
+
+def endpoint(url: str) -> Endpoint:
+    """Return the endpoint at `url`.
+
+    Raises UsageError if it is not of that form. A host name is refused: nothing depends on DNS.
+    """
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    host, port = authority, ""
+    if host.startswith("["):
+        host, closed, port = host[1:].partition("]")
+        port = port if closed else ":"
+    elif ":" in host:
+        host, _, port = host.partition(":")
+        port = ":" + port
+    family = _socket.AF_INET6 if ":" in host else _socket.AF_INET
+    number = _port(port)
+    is_path = path.isascii() and path.isprintable() and not set(path) & set(" ?#")
+    if scheme != "http" or not number or not is_path or not _is_address(family, host):
+        raise UsageError(
+            f"{url!r} is not the address of a service: give http://IP, http://IP:PORT or "
+            "http://IP:PORT/PREFIX"
+        )
+    return Endpoint(family, host, number, authority, (slash + path).rstrip("/"))
+
+
+def _port(text: str) -> int:
+    """Return the number in ":PORT", 80 for "", 0 if it is not a port."""
+    if not text:
+        return 80
+    digits = text[1:]
+    number = int(digits) if digits.isascii() and digits.isdigit() and len(digits) < 6 else 0
+    return number if number < 65536 else 0
+
+
+def _is_address(family: int, host: str) -> bool:
+    try:
+        _socket.inet_pton(family, host)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def exchange(
@@ -65,10 +82,11 @@ def exchange(
     body: "bytes | None",
     deadline: Deadline,
 ) -> Response:
-    """Send one request and read its response within EXCHANGE_LIMIT and `deadline`, whichever is nearer.
+    """Send one request and return its response, within EXCHANGE_LIMIT and `deadline`.
 
-    `target` is path and query below the endpoint's prefix. Raises Transient if no connection could be made, it broke, a limit was
-    reached (exit code 3), or the answer is not acceptable HTTP (exit code 4).
+    `target` is path and query below the endpoint's prefix. Raises Transient if there was no
+    connection, it broke, or a limit was reached (exit status 3), or the answer is not acceptable
+    HTTP (exit status 4).
     """
     limit = deadline.within(EXCHANGE_LIMIT)
     what = f"{endpoint.address}:{endpoint.port}"

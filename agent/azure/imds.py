@@ -1,7 +1,7 @@
-"""The Instance Metadata Service: one GET, answered with JSON. Facts and status codes as in azure-platform.md.
+"""The Instance Metadata Service: one GET, answered with JSON (agent/README.md).
 
-IMDS is a help, not a condition: it gets a budget of its own (at most a quarter of the deadline and 5 minutes), so that it can be dead without costing
-the report.
+IMDS is a help, not a condition. It has its own budget, at most a quarter of the deadline and 5
+minutes: if it is dead, Ready is still reported.
 """
 
 from agent.azure.http import Endpoint, exchange
@@ -26,12 +26,15 @@ _HEADERS = {"Metadata": "true"}
 
 
 def budget(deadline: Deadline) -> Deadline:
-    """The part of `deadline` that IMDS may use."""
+    """Return the part of `deadline` that IMDS may use."""
     return deadline.within(min(deadline.seconds / 4, LONGEST_BUDGET))
 
 
 def instance(endpoint: Endpoint, deadline: Deadline, log: "Log") -> imds.InstanceMetadata:
-    """Fetch the instance metadata. Raises GaveUp when `deadline` is used up, Refused for a final answer (401, 403, 405, other 4xx)."""
+    """Fetch the instance metadata.
+
+    Raises GaveUp after `deadline`, and Refused for a final answer (401, 403, 405, other 4xx).
+    """
     targets = iter(_TARGETS)
     target = next(targets)
     gone_until: "Deadline | None" = None
@@ -41,7 +44,8 @@ def instance(endpoint: Endpoint, deadline: Deadline, log: "Log") -> imds.Instanc
         response = exchange(endpoint, "GET", target, _HEADERS, None, deadline)
         status = response.status
         log.debug(
-            f"instance metadata: answered with {status} {response.reason}, {len(response.body)} bytes"
+            f"instance metadata: answered with {status} {response.reason}, "
+            f"{len(response.body)} bytes"
         )
         answer = f"http error {status} querying IMDS"
         if status == 200:

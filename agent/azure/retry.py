@@ -1,7 +1,8 @@
-"""The one retry policy: how long to go on, how long to pause, when to stop (azure-platform.md).
+"""The one retry policy: how long to go on, how long to pause, when to stop.
 
-A try raises `Transient` to be repeated; every other exception ends the loop. Pauses grow from 1 s to 15 s with jitter, unless the failure itself
-names one (Retry-After and the rules of the protocol). All time is monotonic: at first boot the wall clock jumps.
+A try raises `Transient` to be repeated; every other exception ends the loop. Pauses grow from 1 s
+to 15 s with jitter, unless the failure itself names one (Retry-After, or a rule of the protocol).
+All time is monotonic: at a first boot the wall clock jumps.
 """
 
 from time import monotonic, monotonic_ns, sleep
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 FIRST_PAUSE = 1.0  # seconds
 LONGEST_PAUSE = 15.0  # seconds
-LONGEST_WAIT = 60.0  # seconds: a Retry-After beyond this is cut
+LONGEST_WAIT = 60.0  # seconds: a longer Retry-After is shortened to this
 LAST_TRY = 1.0  # seconds kept for one try at the very end of the time
 
 
@@ -31,18 +32,19 @@ class Deadline:
         self._end = monotonic() + seconds
 
     def left(self) -> float:
-        """Seconds until it is reached, 0.0 once it is."""
+        """Return the seconds until it is reached, 0.0 after that."""
         return max(0.0, self._end - monotonic())
 
     def within(self, seconds: float) -> "Deadline":
-        """A deadline `seconds` from now, but never behind this one."""
+        """Return a deadline `seconds` from now, or this one if that is earlier."""
         return Deadline(min(seconds, self.left()))
 
 
 def retry(what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log") -> "T":
     """Call `once` until it returns; `what` names the work in messages ("reporting Ready").
 
-    Raises GaveUp with the last failure's text and exit code when the deadline allows no further try, and whatever else `once` raises.
+    Raises GaveUp, with the text and exit status of the last failure, if the deadline allows no
+    further try; and every other exception of `once`.
     """
     attempt = 0
     while True:
@@ -60,10 +62,11 @@ def retry(what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log") ->
                 ) from None
             pause = _backoff(attempt) if failure.wait is None else min(failure.wait, LONGEST_WAIT)
             pause = min(pause, left - LAST_TRY)
-            # A power of two is worth a line to everyone, the others are not: 20 minutes of tries must not fill a console.
+            # Only powers of two are shown: 20 minutes of tries must not fill a console.
             say = log.warning if attempt & (attempt - 1) == 0 else log.debug
             say(
-                f"{what}: try {attempt} failed after {monotonic() - started:.3f} s: {failure}; next try in {pause:.1f} s"
+                f"{what}: try {attempt} failed after {monotonic() - started:.3f} s: {failure}; "
+                f"next try in {pause:.1f} s"
             )
             sleep(pause)
         else:
@@ -72,7 +75,10 @@ def retry(what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log") ->
 
 
 def _backoff(attempt: int) -> float:
-    """The pause behind try number `attempt` (from 1), seconds: 1, 2, 4, 8, 15, 15 ... each up to a fifth shorter, so that many VMs do not march in step."""
+    """Return the pause after try number `attempt` (from 1), in seconds: 1, 2, 4, 8, 15, 15 ...
+
+    Each is shortened by up to a fifth, so that many VMs do not march in step.
+    """
     # Not from `random`: it costs a start 5 ms, and the low digits of the clock are jitter enough.
     jitter = monotonic_ns() % 1000 / 5000
     return min(FIRST_PAUSE * (1 << min(attempt - 1, 10)), LONGEST_PAUSE) * (1 - jitter)

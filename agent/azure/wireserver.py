@@ -1,6 +1,7 @@
-"""The wireserver: fetch the goal state, report health. Facts and status codes as in azure-platform.md.
+"""The wireserver: fetch the goal state, report health (agent/README.md).
 
-A report is one unit of work that is retried as a whole: a fresh goal state, then the POST, because a goal state can go stale between two tries.
+A report is one unit of work that is retried as a whole, a fresh goal state and then the POST: a
+goal state can go stale between two tries.
 """
 
 from agent.azure.http import Endpoint, exchange
@@ -39,11 +40,17 @@ class Wireserver:
         return retry("fetching the goal state", self._fetch, self._deadline, self._log)
 
     def report_ready(self) -> goalstate.GoalState:
-        """Report that this VM is ready; returns the goal state that was answered, once the wireserver accepted it (2xx). Raises GaveUp or Refused."""
+        """Report Ready; return the goal state after the wireserver accepted the report (2xx).
+
+        Raises GaveUp or Refused.
+        """
         return self._report("reporting Ready", health.ready)
 
     def report_not_ready(self, substatus: str, description: str) -> goalstate.GoalState:
-        """Report a failure (`substatus` "ProvisioningFailed") or work under way ("Provisioning"). Raises GaveUp or Refused."""
+        """Report a failure ("ProvisioningFailed") or work in progress ("Provisioning").
+
+        Raises GaveUp or Refused.
+        """
         return self._report(
             f"reporting {substatus}",
             lambda goal_state: health.not_ready(goal_state, substatus, description),
@@ -63,7 +70,8 @@ class Wireserver:
                 self._deadline,
             )
             self._log.debug(
-                f"health report of {goal_state.instance_id}: answered with {response.status} {response.reason}"
+                f"health report of {goal_state.instance_id}: "
+                f"answered with {response.status} {response.reason}"
             )
             self._check(response, "the health report", response.status < 300)
             return goal_state
@@ -75,7 +83,8 @@ class Wireserver:
             self._endpoint, "GET", "/machine?comp=goalstate", _VERSION, None, self._deadline
         )
         self._log.debug(
-            f"goal state: answered with {response.status} {response.reason}, {len(response.body)} bytes"
+            f"goal state: answered with {response.status} {response.reason}, "
+            f"{len(response.body)} bytes"
         )
         self._check(response, "the goal state", response.status == 200)
         try:
@@ -88,7 +97,8 @@ class Wireserver:
             raise Transient(str(error), exit_code=error.exit_code) from None
         if goal_state.role_instances > 1:
             self._log.debug(
-                f"the goal state lists {goal_state.role_instances} role instances; using the first, {goal_state.instance_id}"
+                f"the goal state lists {goal_state.role_instances} role instances; "
+                f"using the first, {goal_state.instance_id}"
             )
         return goal_state
 

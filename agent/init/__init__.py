@@ -1,118 +1,84 @@
-"""Init systems: which of them an image has, and how azready gets into and out of its boot.
+"""Init systems: one file each, in the order in which they are looked for.
 
-`systemd`, and each of `others.SYSTEMS` and `initramfs.SYSTEMS`, answer to the same calls.
+A new one is a file that declares SYSTEM, and a line in SYSTEMS. `--init`, its help, the shell
+completions and the table of README.md follow.
 """
 
-from agent.init import systemd
+from agent.init import (
+    busybox,
+    dinit,
+    dracut,
+    finit,
+    initramfs_tools,
+    openrc,
+    runit,
+    s6,
+    s6_rc,
+    systemd,
+    sysvinit,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Protocol
-
+    from agent.init.scripts import Scripts
     from agent.root import Root
 
-    class InitSystem(Protocol):
-        """What is asked of an init system; all raise GuestError."""
-
-        def unit(self, executable: str) -> str:
-            """The text that runs `executable`."""
-
-        def place(self, root: "Root") -> str:
-            """Where that text is, "" if it is not there."""
-
-        def install(self, root: "Root", executable: str) -> bool:
-            """Put it in place; False if it was there."""
-
-        def uninstall(self, root: "Root") -> bool:
-            """Remove it; False if there was none."""
-
-        def enable(self, root: "Root") -> bool:
-            """Have the boot start it; False if it did."""
-
-        def enabled(self, root: "Root") -> list[str]:
-            """The links that make the boot start it."""
-
-        def disable(self, root: "Root") -> list[str]:
-            """Remove these links; returns those that were there."""
-
-
-NAMES = (
-    "systemd",
-    "openrc",
-    "sysvinit",
-    "runit",
-    "s6",
-    "s6-rc",
-    "dinit",
-    "finit",
-    "busybox",
-    "dracut",
-    "initramfs-tools",
-)
-INITRAMFS = ("dracut", "initramfs-tools")  # makers of it, never detected: who wants them names them
-# What /sbin/init is a link to, where it is one.
-_BY_LINK = (
-    ("systemd", "systemd"),
-    ("openrc-init", "openrc"),
-    ("runit", "runit"),
-    ("dinit", "dinit"),
-    ("finit", "finit"),
-    ("s6", "s6"),
-)
-# Otherwise what is there besides it, in this order: OpenRC runs under the init of sysvinit or busybox, and Debian's sysvinit keeps an rcS for itself.
-_BY_FILE = (
-    ("/sbin/openrc-run", "openrc"),
-    ("/usr/sbin/openrc-run", "openrc"),
-    ("/etc/runit/2", "runit"),
-    ("/etc/s6/sv", "s6-rc"),
-    ("/etc/dinit.d/boot", "dinit"),
-    ("/etc/finit.conf", "finit"),
-    ("/etc/init.d/rc", "sysvinit"),
-    ("/etc/init.d/rcS", "busybox"),
-)
-
-
-def load(name: str) -> "InitSystem":
-    """The init system of that name, one of NAMES."""
-    if name == "systemd":
-        return systemd
-    if name in INITRAMFS:
-        from agent.init import initramfs
-
-        return initramfs.SYSTEMS[name]
-    from agent.init.others import SYSTEMS
-
-    return SYSTEMS[name]
+# Debian's sysvinit and Buildroot's rcS come last: others keep their files for themselves.
+SYSTEMS: "dict[str, Scripts]" = {
+    system.name: system
+    for system in (
+        systemd.SYSTEM,
+        openrc.SYSTEM,
+        runit.SYSTEM,
+        s6_rc.SYSTEM,
+        s6.SYSTEM,
+        dinit.SYSTEM,
+        finit.SYSTEM,
+        sysvinit.SYSTEM,
+        busybox.SYSTEM,
+        dracut.SYSTEM,
+        initramfs_tools.SYSTEM,
+    )
+}
 
 
 def detect(root: "Root") -> "tuple[str, str]":
-    """The name of the image's init system, and what tells so; ("", "") if none is found. Raises GuestError."""
+    """Return (the name of the image's init system, the reason), ("", "") if none is found.
+
+    Raises GuestError.
+    """
     target = root.target("/sbin/init")
-    for part, name in _BY_LINK:
-        if part in target:
-            if name == "s6" and root.is_folder("/etc/s6/sv"):
-                return "s6-rc", f"/sbin/init is a link to {target}, and services are in /etc/s6/sv"
-            return name, f"/sbin/init is a link to {target}"
-    if not target and systemd.is_used(root) and not root.exists("/sbin/init"):
+    for system in SYSTEMS.values():
+        if system.init and system.init in target and root.is_folder(system.init_with):
+            why = f"/sbin/init is a link to {target}"
+            return system.name, why + f", and {system.init_with} exists" * (system.init_with != "/")
+    has_systemd = systemd.is_used(root)
+    if has_systemd and not target and not root.exists("/sbin/init"):
         return "systemd", "systemd is there, and no other /sbin/init"
-    for path, name in _BY_FILE:
-        if root.exists(path):
-            return name, f"{path} is there"
-    if systemd.is_used(root):
-        return "systemd", "systemd is there"
-    return "", ""
+    for system in SYSTEMS.values():
+        for path in system.evidence:
+            if root.exists(path):
+                return system.name, f"{path} exists"
+    return ("systemd", "systemd is there") if has_systemd else ("", "")
 
 
 def enabled(root: "Root") -> "list[str]":
-    """Every link or file that makes a boot start azready, whatever the init system. Raises GuestError."""
-    return list(dict.fromkeys(link for name in NAMES for link in load(name).enabled(root)))
+    """Return every link or file that makes a boot start azready. Raises GuestError."""
+    found = (link for system in SYSTEMS.values() for link in system.enabled(root))
+    return list(dict.fromkeys(found))
 
 
 def disable(root: "Root") -> "list[str]":
-    """Take azready out of the boot, whatever starts it; returns the links and files that were removed. Raises GuestError."""
-    return [link for name in NAMES for link in load(name).disable(root)]
+    """Remove every link or file that makes a boot start azready; return them.
+
+    Raises GuestError.
+    """
+    return [link for system in SYSTEMS.values() for link in system.disable(root)]
 
 
 def installed(root: "Root") -> "list[str]":
-    """The names of the init systems that have their script or unit in the image. Raises GuestError."""
-    return [name for name in NAMES if load(name).place(root)]
+    """Return the names of the init systems whose script or unit is in the image.
+
+    Raises GuestError.
+    """
+    return [system.name for system in SYSTEMS.values() if system.place(root)]

@@ -1,1 +1,1 @@
-"""Bytes to values and back. Pure: no socket, no file, no clock; imports nothing of ours but `agent.errors`."""
+"""Wire formats, as pure functions: bytes in, values out. No socket, file or clock."""

@@ -1,11 +1,14 @@
 """The wireserver's goal state: XML in, the three values that a health report repeats out.
 
-Strategy: `xml.texts` picks four paths, unknown elements cost nothing. Elements have no name space (azure-platform.md, from captured goal states); a
-prefixed name is another name.
+Strategy: `xml.texts` picks four paths; unknown elements cost nothing. The elements are in no name
+space (agent/README.md), and a name in one is another name. The public description is "Creating
+generalized images without a provisioning agent":
+https://learn.microsoft.com/en-us/azure/virtual-machines/linux/no-agent
 """
 
 from agent.errors import ProtocolError
 from agent.protocol import xml
+from agent.record import record
 
 _INCARNATION = "GoalState/Incarnation"
 _CONTAINER = "GoalState/Container/ContainerId"
@@ -22,50 +25,52 @@ class NoRoleInstance(GoalStateError):
     """A well-formed goal state that lists no role instance yet: fetch it again."""
 
 
+@record
 class GoalState:
-    """What a health report needs to know: `incarnation`, `container_id`, `instance_id` (opaque, never empty, as they came but for padding);
-    `role_instances` is how many were listed (the first one counts).
+    """The values that a health report needs: opaque, never empty, without padding.
+
+    `role_instances` is the number of role instances listed; `instance_id` is the first one's.
     """
 
-    __slots__ = ("container_id", "incarnation", "instance_id", "role_instances")
-
-    def __init__(
-        self, incarnation: str, container_id: str, instance_id: str, role_instances: int
-    ) -> None:
-        self.incarnation = incarnation
-        self.container_id = container_id
-        self.instance_id = instance_id
-        self.role_instances = role_instances
+    incarnation: str
+    container_id: str
+    instance_id: str
+    role_instances: int
 
 
 def parse(document: bytes) -> GoalState:
-    """Read a goal state document (UTF-8, with or without BOM, CR LF and padding allowed).
+    """Read a goal state document (UTF-8; a BOM, CR LF and padding are allowed).
 
-    Raises NoRoleInstance if no RoleInstance is listed yet, GoalStateError for everything else that cannot be used.
+    Raises NoRoleInstance if no RoleInstance is listed yet, GoalStateError for everything else that
+    cannot be used.
     """
     try:
         found = xml.texts(document, "GoalState", _WANTED, (_ROLE_INSTANCE,))
     except xml.NotWellFormed as error:
-        raise GoalStateError(f"the goal state {error}; it starts with {_start(document)}") from None
+        start = document[:40].decode("latin-1")
+        raise GoalStateError(f"the goal state {error}; it starts with {start!r}") from None
+    except xml.OtherDocument as error:
+        raise GoalStateError(
+            f"the goal state {error}: a web page or another document answered instead of the "
+            "platform; is a proxy or captive portal in the way?"
+        ) from None
     except xml.XmlError as error:
         raise GoalStateError(f"the goal state {error}") from None
     role_instances = sum(path == _ROLE_INSTANCE for path, _ in found)
     values = dict(reversed(found))  # the first of several counts
-    for path in _WANTED:
-        if path == _INSTANCE and not role_instances:
-            raise NoRoleInstance("the goal state lists no RoleInstance yet")
-        if not values.get(path):
-            state = (
-                "missing from"
-                if path not in values
-                else "empty in"
-                if values[path] == ""
-                else "no text, it holds an element, in"
-            )
-            raise GoalStateError(f"{path.removeprefix('GoalState/')} is {state} the goal state")
-    incarnation, container_id, instance_id = (values[path] or "" for path in _WANTED)
+    if not role_instances and values.get(_INCARNATION) and values.get(_CONTAINER):
+        raise NoRoleInstance("the goal state lists no RoleInstance yet")
+    incarnation, container_id, instance_id = (_value(values, path) for path in _WANTED)
     return GoalState(incarnation, container_id, instance_id, role_instances)
 
 
-def _start(document: bytes) -> str:
-    return repr(document[:40].decode("latin-1"))
+def _value(values: "dict[str, str | None]", path: str) -> str:
+    name = path.removeprefix("GoalState/")
+    if path not in values:
+        raise GoalStateError(f"{name} is missing from the goal state")
+    value = values[path]
+    if value is None:
+        raise GoalStateError(f"{name} holds an element instead of text in the goal state")
+    if not value:
+        raise GoalStateError(f"{name} is empty in the goal state")
+    return value

@@ -1,25 +1,27 @@
 """Health reports: the XML that tells the wireserver how provisioning goes.
 
-Built as text, because the documents are fixed but for four values, and those are escaped. Mind the asymmetry: the goal state says RoleInstance, the
-health report says Role (azure-platform.md; element names as in Microsoft's page on images without an agent).
+Built as text, because the documents are fixed but for four values, and those are escaped. Mind the
+asymmetry: the goal state says RoleInstance, the health report says Role. The elements are those of
+https://learn.microsoft.com/en-us/azure/virtual-machines/linux/no-agent
 """
 
-from agent.protocol.goalstate import GoalState
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.protocol.goalstate import GoalState
 
-MAX_DESCRIPTION = (
-    512  # characters before escaping: five bytes each at worst, within the platform's 4096
-)
+MAX_DESCRIPTION = 512  # characters before escaping; at 5 bytes each within the platform's 4096
 
 
-def ready(goal_state: GoalState) -> bytes:
-    """The report that ends provisioning well. UTF-8."""
+def ready(goal_state: "GoalState") -> bytes:
+    """Return the report that provisioning succeeded. UTF-8."""
     return _document(goal_state, "<State>Ready</State>")
 
 
-def not_ready(goal_state: GoalState, substatus: str, description: str) -> bytes:
-    """The report of a failure (`substatus` "ProvisioningFailed") or of work under way ("Provisioning"). UTF-8.
+def not_ready(goal_state: "GoalState", substatus: str, description: str) -> bytes:
+    """Return the report of a failure ("ProvisioningFailed") or of progress ("Provisioning"). UTF-8.
 
-    `description` is any text; it is cut at MAX_DESCRIPTION characters, and what XML cannot carry is replaced.
+    `description` is any text. It is cut at MAX_DESCRIPTION characters; characters that XML cannot
+    carry are replaced.
     """
     return _document(
         goal_state,
@@ -29,7 +31,7 @@ def not_ready(goal_state: GoalState, substatus: str, description: str) -> bytes:
     )
 
 
-def _document(goal_state: GoalState, health: str) -> bytes:
+def _document(goal_state: "GoalState", health: str) -> bytes:
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n'
         f"<Health><GoalStateIncarnation>{escape(goal_state.incarnation)}</GoalStateIncarnation>"
@@ -40,12 +42,19 @@ def _document(goal_state: GoalState, health: str) -> bytes:
 
 
 def escape(text: str) -> str:
-    """`text` as XML character data: markup escaped, a carriage return kept, characters that XML 1.0 does not allow replaced by U+FFFD."""
+    """Return `text` as XML character data.
+
+    Markup is escaped, a carriage return is kept, and characters that XML 1.0 does not allow become
+    U+FFFD.
+    """
     if not (text.isascii() and text.isprintable()):
         text = "".join(character if _allowed(ord(character)) else "\ufffd" for character in text)
-    return (
-        text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("\r", "&#13;")
-    )
+    for character, reference in _REFERENCES:
+        text = text.replace(character, reference)
+    return text
+
+
+_REFERENCES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("\r", "&#13;"))
 
 
 def _allowed(code: int) -> bool:

@@ -1,10 +1,11 @@
-"""ISO 9660 with Joliet and Rock Ridge names, read just so far as to get a few files out of the root folder (ECMA-119; Joliet; SUSP and RRIP 1.12).
+"""A few files from the root folder of an ISO 9660 medium (ECMA-119; Joliet; SUSP and RRIP 1.12).
 
-Strategy: one descriptor set at sector 16, one root folder each for plain and Joliet names; a record counts if any of its names (Rock Ridge, Joliet, or
-the plain one as ISO 9660 would spell the wanted name) matches. Everything is read through a counting `Medium`.
+Strategy: there is one descriptor set at sector 16, and one root folder each for plain and Joliet
+names. A record counts if any of its names matches: the Rock Ridge name, the Joliet name, or the
+plain one as ISO 9660 would spell the wanted name. Everything is read through a counting `Reader`.
 """
 
-from agent.protocol.medium import MAX_FILE, Medium, MediumError, number
+from agent.protocol.medium import MAX_FILE, MediumError, Reader, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,17 +22,18 @@ _IS_DIRECTORY, _IS_ASSOCIATED, _GOES_ON = 2, 4, 128
 
 
 class Iso9660Error(MediumError):
-    """This is no ISO 9660, or one that cannot be read."""
+    """The medium is not ISO 9660, or it cannot be read."""
 
 
 def read_files(
     read: "Callable[[int, int], bytes]", size: int, names: "tuple[str, ...]"
 ) -> "dict[str, bytes]":
-    """The files of the root folder that are in `names` (compared without case), name as in `names` -> content.
+    """Return name -> content of the files in the root folder that are in `names`.
 
-    `read(offset, length)` gives bytes of the medium, `size` is its length in bytes. Raises MediumError.
+    Names are compared without case and returned as in `names`. `read(offset, length)` gives bytes
+    of the medium, `size` is its length in bytes. Raises MediumError.
     """
-    medium = Medium(read, size)
+    medium = Reader(read, size)
     spellings = {spelling: name for name in names for spelling in _spellings(name)}
     found: dict[str, bytes] = {}
     for root, joliet in _roots(medium):
@@ -44,34 +46,35 @@ def read_files(
     return found
 
 
-def _roots(medium: Medium) -> "list[tuple[bytes, bool]]":
-    """(root folder's record, whether its names are Joliet's) of each volume descriptor."""
+def _roots(medium: Reader) -> "list[tuple[bytes, bool]]":
+    """Return (root folder's record, whether its names are Joliet's) of each volume descriptor."""
     roots: list[tuple[bytes, bool]] = []
     for sector in range(_FIRST, _FIRST + _MAX_DESCRIPTORS):
         descriptor = medium.at(sector * _SECTOR, _SECTOR)
         if descriptor[1:6] != b"CD001":
             if sector == _FIRST or not roots:
-                raise Iso9660Error("there is no volume descriptor of ISO 9660")
+                raise Iso9660Error("the medium has no volume descriptor of ISO 9660")
             break  # the set should end with a terminator; some do not
         if descriptor[0] == _TERMINATOR:
             break
         joliet = descriptor[0] == _SUPPLEMENTARY and descriptor[88:91] in _JOLIET
         if descriptor[0] == _PRIMARY or joliet:
-            if number(descriptor, 128, 2) != _SECTOR:
-                raise Iso9660Error(f"the logical blocks have {number(descriptor, 128, 2)} bytes")
+            block = number(descriptor, 128, 2)
+            if block != _SECTOR:
+                raise Iso9660Error(f"the logical blocks are {block} bytes long, not {_SECTOR}")
             roots.append((descriptor[156:190], joliet))
     if not roots:
-        raise Iso9660Error("there is no primary volume on the medium")
+        raise Iso9660Error("the medium has no primary volume")
     return roots
 
 
 def _files(
-    medium: Medium, root: bytes, *, joliet: bool
+    medium: Reader, root: bytes, *, joliet: bool
 ) -> "Iterator[tuple[list[str], list[tuple[int, int]]]]":
-    """(spellings of the name, [(offset, length) in bytes]) of each file in a folder."""
+    """Yield (spellings of the name, [(offset, length) in bytes]) of each file in a folder."""
     size = number(root, 10, 4)
     if size > _MAX_DIRECTORY:
-        raise Iso9660Error(f"the root folder has {size} bytes; the limit is {_MAX_DIRECTORY}")
+        raise Iso9660Error(f"the root folder is {size} bytes long; the limit is {_MAX_DIRECTORY}")
     skip = 0
     pending: list[tuple[int, int]] = []
     for index, record in enumerate(_records(medium.at(_extent(root), size))):
@@ -96,7 +99,7 @@ def _files(
 
 
 def _records(folder: bytes) -> "Iterator[bytes]":
-    """The records of a folder; none crosses the end of a sector, which is filled up with zeros."""
+    """Yield the records of a folder; none crosses a sector, whose rest is zeros."""
     at = 0
     while at < len(folder):
         length = folder[at]
@@ -105,15 +108,15 @@ def _records(folder: bytes) -> "Iterator[bytes]":
             continue
         record = folder[at : at + length]
         if length < 34 or len(record) < length or 33 + record[32] > length:
-            raise Iso9660Error("a folder holds a record that is too short for what it says")
+            raise Iso9660Error("a folder holds a record that is too short for its content")
         yield record
         at += length
 
 
-def _content(medium: Medium, extents: "list[tuple[int, int]]") -> bytes:
+def _content(medium: Reader, extents: "list[tuple[int, int]]") -> bytes:
     size = sum(length for _, length in extents)
     if size > MAX_FILE:
-        raise Iso9660Error(f"a file has {size} bytes; the limit is {MAX_FILE}")
+        raise Iso9660Error(f"a file is {size} bytes long; the limit is {MAX_FILE}")
     return b"".join(medium.at(offset, length) for offset, length in extents)
 
 
@@ -121,8 +124,11 @@ def _extent(record: bytes) -> int:
     return (number(record, 2, 4) + number(record, 1, 1)) * _SECTOR
 
 
-def _rock_ridge_name(medium: Medium, use: bytes) -> str:
-    """The name in the NM entries of a record's system use area, across its continuations; "" without any (SUSP 5.1, RRIP 4.1.4)."""
+def _rock_ridge_name(medium: Reader, use: bytes) -> str:
+    """Return the name in the NM entries of a record's system use area, "" without any.
+
+    The area may be continued elsewhere (SUSP 5.1, RRIP 4.1.4).
+    """
     pieces = []
     for _ in range(_MAX_CONTINUATIONS):
         following: "tuple[int, int] | None" = None
@@ -134,10 +140,8 @@ def _rock_ridge_name(medium: Medium, use: bytes) -> str:
             if kind == b"NM" and length >= 5:
                 pieces.append(use[at + 5 : at + length])
             elif kind == b"CE" and length >= 28:
-                following = (
-                    number(use, at + 4, 4) * _SECTOR + number(use, at + 12, 4),
-                    number(use, at + 20, 4),
-                )
+                offset = number(use, at + 4, 4) * _SECTOR + number(use, at + 12, 4)
+                following = (offset, number(use, at + 20, 4))
             elif kind == b"ST":
                 break
             at += length
@@ -148,11 +152,15 @@ def _rock_ridge_name(medium: Medium, use: bytes) -> str:
 
 
 def _joliet_name(name: bytes) -> str:
-    return "".join(chr(high << 8 | low) for high, low in zip(name[::2], name[1::2], strict=False))
+    pairs = zip(name[::2], name[1::2], strict=False)
+    return "".join(chr(high << 8 | low) for high, low in pairs)
 
 
 def _spellings(name: str) -> "set[str]":
-    """How a name may stand on the medium, in lower case: as it is, in the characters of ISO 9660, and cut to 8.3 (ECMA-119 7.5)."""
+    """Return how a name may be spelled on the medium, in lower case.
+
+    That is as it is, in the characters of ISO 9660, and truncated to 8.3 (ECMA-119 7.5).
+    """
     mapped = "".join(
         character if character.isalnum() or character == "." else "_" for character in name.lower()
     )

@@ -1,7 +1,8 @@
-"""Records of a Hyper-V key-value pool, and the provisioning report that goes into one (azure-platform.md; struct kv_record of hv_kvp_daemon).
+"""Records of a Hyper-V key-value pool, and the provisioning report that goes into one.
 
-A record is 512 bytes of key and 2048 of value, UTF-8, padded with NUL. The host reads less than that: 254 bytes of key and 1022 of value are safe, and
-a character that is cut spoils the whole read.
+A record is 512 bytes of key and 2048 bytes of value, UTF-8, padded with NUL (struct kv_record of
+the kernel's tools/hv/hv_kvp_daemon.c). The host reads less: 254 bytes of key and 1022 bytes of
+value are safe, and a truncated character spoils the whole read (agent/README.md).
 """
 
 from agent.errors import ProtocolError
@@ -12,6 +13,7 @@ MAX_KEY, MAX_VALUE = 254, 1022  # bytes that the host reads
 REPORT_KEY = "PROVISIONING_REPORT"
 
 _DOCUMENTATION = "https://aka.ms/linuxprovisioningerror"
+_MAX_ERROR = 500  # characters: the host reads MAX_VALUE bytes, a health report 512 characters
 
 
 class KvpError(ProtocolError):
@@ -19,15 +21,22 @@ class KvpError(ProtocolError):
 
 
 def record(key: str, value: str) -> bytes:
-    """One record; key and value are cut where the host stops reading, between two characters. NUL, which would end them, becomes U+FFFD."""
+    """Return one record.
+
+    Key and value are truncated where the host stops reading, between two characters. NUL, which
+    would end them, becomes U+FFFD.
+    """
     return _field(key, MAX_KEY, KEY_SIZE) + _field(value, MAX_VALUE, VALUE_SIZE)
 
 
 def parse(pool: bytes) -> "list[tuple[str, str]]":
-    """The (key, value) pairs of a whole pool file. Raises KvpError for a size that is no multiple of a record's and for what is not UTF-8."""
+    """Return the (key, value) pairs of a whole pool file.
+
+    Raises KvpError if the size is not a multiple of a record's, or a field is not UTF-8.
+    """
     if len(pool) % RECORD_SIZE:
         raise KvpError(
-            f"the key-value pool has {len(pool)} bytes, which is no multiple of {RECORD_SIZE}"
+            f"the key-value pool is {len(pool)} bytes long, not a multiple of {RECORD_SIZE}"
         )
     try:
         return [
@@ -39,30 +48,38 @@ def parse(pool: bytes) -> "list[tuple[str, str]]":
 
 
 def success(agent: str, timestamp: str, vm_id: str, more: "tuple[str, ...]" = ()) -> str:
-    """The value of the record of a provisioning that worked; `agent` is name/version, `timestamp` UTC in ISO 8601, `more` further `name=value`."""
+    """Return the report of a provisioning that succeeded.
+
+    `agent` is name/version, `timestamp` is UTC in ISO 8601, `more` are further `name=value` fields.
+    """
     return _row(
         "result=success", f"agent={agent}", f"timestamp={timestamp}", f"vm_id={vm_id}", *more
     )
 
 
 def error(reason: str, agent: str, timestamp: str, vm_id: str) -> str:
-    """The value of the record of one that failed, also the description in the health report; the reason is cut, so that all the rest arrives."""
+    """Return the report of a provisioning that failed; a health report's description, too.
+
+    The reason is truncated, so that all the fields after it arrive.
+    """
     rest = (
         f"agent={agent}",
         f"vm_id={vm_id}",
         f"timestamp={timestamp}",
         f"documentation_url={_DOCUMENTATION}",
     )
-    # The host reads MAX_VALUE bytes, a health report 512 characters: what stands behind the reason must be inside both.
-    room = 500 - len(_row("result=error", "", *rest))
+    room = _MAX_ERROR - len(_row("result=error", "", *rest))
     return _row("result=error", f"reason={reason[:room]}"[:room], *rest)
 
 
 def _row(*fields: str) -> str:
-    """One row of CSV with | between fields; one that holds | or quotes is quoted (RFC 4180), line breaks become spaces."""
+    """Return one row of CSV with | between the fields.
+
+    A field that holds | or quotes is quoted (RFC 4180); line breaks become spaces.
+    """
     row = []
     for field in fields:
-        line = " ".join(field.split("\n")).replace("\r", " ")
+        line = field.replace("\n", " ").replace("\r", " ")
         row.append('"' + line.replace('"', '""') + '"' if set(line) & set('|"') else line)
     return "|".join(row)
 

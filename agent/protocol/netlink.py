@@ -1,14 +1,18 @@
-"""rtnetlink dumps: requests out, links, addresses and routes in (rtnetlink(7), netlink(7); struct layouts of linux/rtnetlink.h and linux/if_link.h)."""
+"""rtnetlink dumps: requests out, links, addresses and routes in (rtnetlink(7), netlink(7)).
+
+The layouts are the structs of linux/netlink.h, linux/rtnetlink.h and linux/if_link.h.
+"""
 
 import sys
 
 from agent.errors import ProtocolError
+from agent.record import record
 
 LINKS, ADDRESSES, ROUTES = 18, 22, 26  # RTM_GETLINK, RTM_GETADDR, RTM_GETROUTE
 MAX_DUMP = 4 * 1024 * 1024  # bytes
 
 _HEADER = 16  # bytes of struct nlmsghdr
-_FIXED = {LINKS: 16, ADDRESSES: 8, ROUTES: 12}  # bytes behind it: ifinfomsg, ifaddrmsg, rtmsg
+_FIXED = {LINKS: 16, ADDRESSES: 8, ROUTES: 12}  # bytes after it: ifinfomsg, ifaddrmsg, rtmsg
 _ANSWER = {16: LINKS, 20: ADDRESSES, 24: ROUTES}  # RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE
 _REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
 _ERROR, _DONE = 2, 3
@@ -23,70 +27,59 @@ class NetlinkError(ProtocolError):
     """The kernel answered with an error or something else than a dump."""
 
 
+@record
 class Link:
-    """A network interface: `index`, `name`, `mac` (bytes), `up` (switched on) and `running` (has a carrier)."""
+    """A network interface: `up` if it is switched on, `running` if it has a carrier."""
 
-    __slots__ = ("index", "mac", "name", "running", "up")
-
-    def __init__(self, index: int, name: str, mac: bytes, *, up: bool, running: bool) -> None:
-        self.index = index
-        self.name = name
-        self.mac = mac
-        self.up = up
-        self.running = running
+    index: int
+    name: str
+    mac: bytes
+    up: bool
+    running: bool
 
 
+@record
 class Address:
-    """An address of the link `index`: `packed` (4 or 16 bytes) and the length of its prefix in bits."""
+    """An address of the link `index`: `packed` is 4 or 16 bytes, `prefix` a length in bits."""
 
-    __slots__ = ("index", "packed", "prefix")
-
-    def __init__(self, index: int, packed: bytes, prefix: int) -> None:
-        self.index = index
-        self.packed = packed
-        self.prefix = prefix
+    index: int
+    packed: bytes
+    prefix: int
 
 
+@record
 class Route:
-    """A unicast route of the main table: `destination` (4 or 16 bytes, b"" for the default one), `prefix`, `gateway` (b"" without), `index` of the link."""
+    """A unicast route of the main table, through the link `index`.
 
-    __slots__ = ("destination", "gateway", "index", "prefix")
+    `destination` and `gateway` are 4 or 16 bytes; b"" is the default route, or no gateway. `prefix`
+    is a length in bits.
+    """
 
-    def __init__(self, destination: bytes, prefix: int, gateway: bytes, index: int) -> None:
-        self.destination = destination
-        self.prefix = prefix
-        self.gateway = gateway
-        self.index = index
+    destination: bytes
+    prefix: int
+    gateway: bytes
+    index: int
 
 
 def request(kind: int) -> bytes:
-    """The message that asks for all LINKS, ADDRESSES or ROUTES, of every address family."""
+    """Return the message that asks for all LINKS, ADDRESSES or ROUTES, of every address family."""
     length = _HEADER + _FIXED[kind]
-    return (
-        _u(length, 4)
-        + _u(kind, 2)
-        + _u(_REQUEST_DUMP, 2)
-        + _u(1, 4)
-        + bytes(4)
-        + bytes(_FIXED[kind])
-    )
+    header = _u(length, 4) + _u(kind, 2) + _u(_REQUEST_DUMP, 2) + _u(1, 4) + bytes(4)
+    return header + bytes(_FIXED[kind])
 
 
 def parse(data: bytes) -> "tuple[list[Link | Address | Route], bool]":
-    """(what the messages in one datagram say, whether the dump is complete). Raises NetlinkError."""
+    """Return (the values in one datagram, whether the dump is complete). Raises NetlinkError."""
     found: "list[Link | Address | Route]" = []
     while data:
         length, kind = _number(data, 0, 4), _number(data, 4, 2)
         if not _HEADER <= length <= len(data):
-            raise NetlinkError(
-                f"a netlink message says it has {length} bytes, and {len(data)} are there"
-            )
+            raise NetlinkError(f"a netlink message of {len(data)} bytes says that it has {length}")
         if kind == _DONE:
             return found, True
         if kind == _ERROR:
-            raise NetlinkError(
-                f"the kernel refused a netlink request with error {2**32 - _number(data, _HEADER, 4)}"
-            )
+            code = 2**32 - _number(data, _HEADER, 4)
+            raise NetlinkError(f"the kernel refused a netlink request with error {code}")
         asked = _ANSWER.get(kind)
         if asked is not None:
             body = data[_HEADER:length]
@@ -100,13 +93,8 @@ def parse(data: bytes) -> "tuple[list[Link | Address | Route], bool]":
 def _link(body: bytes, attributes: "dict[int, bytes]") -> Link:
     flags = _number(body, 8, 4)
     name = attributes.get(_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
-    return Link(
-        _number(body, 4, 4),
-        name,
-        attributes.get(_MAC, b""),
-        up=bool(flags & _UP),
-        running=bool(flags & _RUNNING),
-    )
+    mac = attributes.get(_MAC, b"")
+    return Link(_number(body, 4, 4), name, mac, bool(flags & _UP), bool(flags & _RUNNING))
 
 
 def _address(body: bytes, attributes: "dict[int, bytes]") -> "Address | None":
@@ -129,13 +117,13 @@ _READERS = {LINKS: _link, ADDRESSES: _address, ROUTES: _route}
 
 
 def _attributes(data: bytes) -> "dict[int, bytes]":
-    """struct rtattr after struct rtattr, each padded to 4 bytes."""
+    """Read struct rtattr after struct rtattr, each padded to 4 bytes."""
     attributes: dict[int, bytes] = {}
     while len(data) >= 4:
         length, kind = _number(data, 0, 2), _number(data, 2, 2)
         if not 4 <= length <= len(data):
             raise NetlinkError(
-                f"a netlink attribute says it has {length} bytes, and {len(data)} are there"
+                f"a netlink attribute of {len(data)} bytes says that it has {length}"
             )
         attributes[kind] = data[4:length]
         data = data[(length + 3) // 4 * 4 :]

@@ -1,7 +1,9 @@
-"""XML documents of the platform: the text of the elements that were asked for, in the order of the document.
+"""XML documents of the platform: the text of the wanted elements, in the order of the document.
 
-Strategy: expat (the parser in CPython itself) walks the document once and keeps only what is wanted, so unknown elements cost nothing. DTDs are
-refused, which rules out entity tricks; size, depth and the length of a text are capped. No message repeats a text of the document: it may be secret.
+Strategy: expat, the parser in CPython itself, walks the document once and keeps only the wanted
+texts, so unknown elements cost nothing. DTDs are rejected, which rules out entity tricks. Size,
+depth and the length of a text are capped. No message repeats a text of the document: it may be
+secret.
 """
 
 from pyexpat import ExpatError, ParserCreate
@@ -13,31 +15,38 @@ MAX_DEPTH = 64
 
 
 class XmlError(ProtocolError):
-    """The document cannot be used; the text says why, without the document's name in front."""
+    """The document cannot be used; the text reads on after the document's name."""
 
 
 class NotWellFormed(XmlError):
     """The document is not XML."""
 
 
+class OtherDocument(XmlError):
+    """The document is not of the wanted kind: it holds a DTD or has another root element."""
+
+
 def texts(
     document: bytes,
-    root: str,
+    top: str,
     wanted: "tuple[str, ...]",
     marks: "tuple[str, ...]" = (),
     longest: int = 4096,
 ) -> "list[tuple[str, str | None]]":
-    """(path, text) of every element whose path is in `wanted`, stripped of padding, and (path, "") where an element in `marks` starts.
+    """Return (path, text) of every element whose path is in `wanted`, and (path, "") per mark.
 
-    The text is None where an element stands inside of it: whoever needs it must refuse the document.
+    A path is the element names from `top` on, joined by "/". A name in a name space is
+    `URI}local`, whatever its prefix. The text is stripped of padding; `longest` caps it, in
+    characters. It is None where the element holds another element: then a caller who needs the text
+    must reject the document. A mark is added where an element in `marks` starts.
 
-    A path is the element names from `root` on, joined by "/"; a name in a name space is `URI}local`, whatever its prefix. `longest` caps a text, in
-    characters. The document is UTF-8, with or without BOM and padding. Raises XmlError.
+    The document is UTF-8; a BOM and padding are allowed. Raises XmlError.
     """
     if len(document) > MAX_SIZE:
-        raise XmlError(f"has {len(document)} bytes; the limit is {MAX_SIZE}")
-    walk = _Walk(root, wanted, marks, longest)
-    # The encoding is given, so that a document cannot choose one of Python's codecs; the separator turns name spaces on.
+        raise XmlError(f"is {len(document)} bytes long; the limit is {MAX_SIZE}")
+    walk = _Walk(top, wanted, marks, longest)
+    # The encoding is given, so that a document cannot choose one of Python's codecs; the separator
+    # turns name spaces on.
     parser = ParserCreate("utf-8", "}")
     parser.buffer_text = True
     parser.StartDoctypeDeclHandler = walk.doctype
@@ -53,10 +62,10 @@ def texts(
 
 class _Walk:
     def __init__(
-        self, root: str, wanted: "tuple[str, ...]", marks: "tuple[str, ...]", longest: int
+        self, top: str, wanted: "tuple[str, ...]", marks: "tuple[str, ...]", longest: int
     ) -> None:
         self.found: "list[tuple[str, str | None]]" = []
-        self._root = root
+        self._top = top
         self._wanted = wanted
         self._marks = marks
         self._longest = longest
@@ -66,13 +75,13 @@ class _Walk:
         self._text: "list[str] | None" = []
 
     def doctype(self, *_: object) -> None:
-        raise XmlError("holds a DTD, which is never accepted")
+        raise OtherDocument("holds a DTD")
 
     def start(self, name: str, _: object) -> None:
         if len(self._path) == MAX_DEPTH:
             raise XmlError(f"is nested more than {MAX_DEPTH} levels deep")
-        if not self._path and name != self._root:
-            raise XmlError(f"is something else: its root element is {name[:80]!r}")
+        if not self._path and name != self._top:
+            raise OtherDocument(f"has the root element {name[:80]!r}, not {self._top!r}")
         self._path.append(name)
         if self._collecting:
             self._text = None
@@ -89,7 +98,8 @@ class _Walk:
             text = None if self._text is None else "".join(self._text).strip()
             if text and len(text) > self._longest:
                 raise XmlError(
-                    f"has {len(text)} characters in {_local(self._collecting)}; the limit is {self._longest}"
+                    f"has {len(text)} characters in {_local(self._collecting)}; "
+                    f"the limit is {self._longest}"
                 )
             self.found.append((self._collecting, text))
             self._collecting = ""
@@ -101,5 +111,5 @@ class _Walk:
 
 
 def _local(path: str) -> str:
-    """The last name of a path without its name space, for messages."""
+    """Return the last name of a path without its name space."""
     return path.rpartition("/")[2].rpartition("}")[2]

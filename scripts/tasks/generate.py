@@ -1,4 +1,4 @@
-"""`scripts/generate`: rewrites checked-in text that follows from other text or from the agent.
+"""`scripts/generate`: rewrites checked-in text that follows from the agent or from other text.
 
 - dist-config/azready.toml, from agent.settings.SETTINGS;
 - the tables of README.md between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, from the agent's
@@ -16,10 +16,13 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from agent.change import Step
+from agent.init.scripts import Scripts
+from agent.settings import Setting
 from build import __main__ as build
 from build import tables, toolchain
 from build.cache import BuildError, console
-from build.tables import Setting, Step, System, Tables
+from build.tables import Tables
 
 WIDTH = 100  # columns
 NOTE_WIDTH = 74  # columns: what lintian accepts in the changelog of a .deb
@@ -33,6 +36,8 @@ _SETTINGS_HEAD = """\
 # are listed with their defaults. An unknown key, or a value of the wrong type, is an error.
 """
 _CHANGELOG_HEAD = f"# The changelog of the packages. scripts/generate makes it from {CHANGELOG}.\n"
+# In the agent's own texts: a path, an option, a URL, or a key of a unit.
+_CODE = re.compile(r"(?<![^\s(])(?:/[\w./*-]*\w|--[a-z-]*[a-z]|http://[\w./:]*\w|\w+=(?=\s|$))")
 _UNRELEASED = "2026-01-01"  # that of SOURCE_DATE_EPOCH
 _VERSION = re.compile(
     r"^## (\S+) \((unreleased|\d{4}-\d{2}-\d{2})\)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL
@@ -61,11 +66,9 @@ def main() -> int:
     return 1 if stale and options.check else 0
 
 
-def generated(data: Tables | None = None) -> dict[str, str]:
+def generated() -> dict[str, str]:
     """Return path -> text for every file with generated text. Raises BuildError."""
-    data = data or tables.of_agent()
-    if not data.steps:
-        raise BuildError("agent/ has no STEPS to generate from")
+    data = tables.of_agent()
     return {
         SETTINGS: settings_file(data.settings),
         README: readme(_read(README), data),
@@ -121,7 +124,7 @@ def _meaning(setting: Setting) -> str:
 
 
 def readme(text: str, data: Tables) -> str:
-    """Return the text of README.md with its regions made anew. Raises BuildError."""
+    """Return the text of README.md with new contents of its regions. Raises BuildError."""
     regions: dict[str, Callable[[], str]] = {
         "init systems": lambda: systems_table(data.systems),
         "commands": lambda: commands_table(data),
@@ -143,16 +146,19 @@ def replaced(text: str, name: str, body: str) -> str:
     return text[: text.index(begin)] + begin + body + text[text.index(end) :]
 
 
-def systems_table(systems: Mapping[str, System]) -> str:
+def systems_table(systems: Mapping[str, Scripts]) -> str:
     """Return the table of init systems."""
-    rows = ((f"`{one.name}`", one.title, one.files, one.enabled_by) for one in systems.values())
+    rows = (
+        (f"`{one.name}`", one.title, _marked(one.files), _marked(one.enabled_by))
+        for one in systems.values()
+    )
     return _table(("`--init`", "init system", "files", "enabled by"), rows)
 
 
 def commands_table(data: Tables) -> str:
     """Return the table of commands."""
     rows = (
-        (f"`{f'azready {name} {argument}'.rstrip()}`", text)
+        (f"`{f'azready {name} {argument}'.rstrip()}`", _marked(text))
         for name, (argument, text, _) in data.commands.items()
     )
     return _table(("command", "what it does"), rows)
@@ -163,7 +169,7 @@ def options_table(data: Tables) -> str:
     rows = (
         (
             f"`{f'{name} {value}'.rstrip()}`",
-            text,
+            _marked(text),
             ", ".join(command for command, (_, _, own) in data.commands.items() if name in own),
         )
         for name, (value, text) in data.options.items()
@@ -179,7 +185,7 @@ def statuses_table(statuses: Sequence[tuple[int, str]]) -> str:
 def steps_table(steps: Sequence[Step]) -> str:
     """Return the table of the steps of a first boot, in order."""
     rows = (
-        (f"`{step.name}`", step.summary, "the run fails" if step.fatal else "warns")
+        (f"`{step.name}`", _marked(step.summary), "the run fails" if step.fatal else "warning")
         for step in steps
     )
     return _table(("step", "what it does", "if it fails"), rows)
@@ -192,10 +198,16 @@ def settings_table(settings: Sequence[Setting]) -> str:
         if setting.name.startswith("steps."):
             row = ("`steps.NAME`", "`true`", "Run the step NAME; one key for each step.")
         else:
-            row = (f"`{setting.name}`", f"`{tables.toml(setting.default)}`", _meaning(setting))
+            meaning = _marked(_meaning(setting))
+            row = (f"`{setting.name}`", f"`{tables.toml(setting.default)}`", meaning)
         if row not in rows:
             rows.append(row)
     return _table(("key", "default", "meaning"), rows)
+
+
+def _marked(text: str) -> str:
+    """Return `text` with backticks around paths, options and names, unless it has its own."""
+    return text if "`" in text else _CODE.sub(r"`\g<0>`", text)
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import sys
 
-from agent.azure import network
+from agent.machine import network
 from build import packages
 from build.cache import BuildError
 from build.unshare import CLONE_NEWNS, unshare

@@ -95,9 +95,10 @@ def _lay_out(file: pathlib.Path, share: pathlib.Path) -> None:
 
 def _units(place: pathlib.Path, executable: str) -> None:
     """Write a tree for each init system, with what `install` would add to an image."""
-    for name in init.NAMES:
+    for name, system in init.SYSTEMS.items():
         (place / name).mkdir(parents=True)
-        init.load(name).install(Root(str(place / name)), executable)
+        for change in system.writing(Root(str(place / name)), executable):
+            change.apply()
 
 
 def _by_nfpm(

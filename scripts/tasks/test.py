@@ -29,6 +29,7 @@ CHECKS = (
     ("ruff", "format", "--check", "--quiet", "."),
     ("ruff", "check", "--quiet", "."),
     ("mypy",),
+    ("python", "-m", "scripts.tasks.generate", "--check"),
     (
         "zizmor",
         "--offline",

@@ -90,7 +90,7 @@ def prepare(root: pathlib.Path, name: str, executable: str, kind: str = "") -> N
         drop_in.mkdir(parents=True)
         (drop_in / "lab.conf").write_text("[Service]\nExecStart=\nExecStart=/sbin/said\n")
     else:
-        script = root / init.load(kind or name).place(Root(str(root))).lstrip("/")
+        script = root / init.SYSTEMS[kind or name].place(Root(str(root))).lstrip("/")
         script.write_text(script.read_text().replace(f"{executable} provision", "/sbin/said"))
     path, text, link, target = PLACES[name]
     _program(root / path, text)

@@ -43,7 +43,7 @@ def test_it_runs_until_it_is_done(
     (root / "etc/azready.toml").unlink()
     assert lab.boot(root, lab.plain(tmp_path)) == ["Ready"]
     said = (root / "var/lib/said").read_text()
-    assert "disabled the unit: removed /etc/" in said
+    assert "disable azready: remove /etc/" in said
     assert (root / "etc/hostname").read_text() == "web-1\n"
     assert "azureuser:" in (root / "etc/passwd").read_text()
     assert lab.boot(root, lab.plain(tmp_path)) == []

@@ -10,8 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent import cli
-from agent.init import initramfs
+from agent import cli, init
 from agent.root import Root
 from build.cache import BuildError
 from scripts.tasks import guests, nspawn
@@ -70,7 +69,7 @@ def built(
         [FROZEN, "install", "--root", root, "--init", maker], check=True, capture_output=True
     )
     lab.say_so(root, cli.DEFAULT_EXECUTABLE)
-    for path in initramfs.SYSTEMS[maker].paths():
+    for path in init.SYSTEMS[maker].texts:
         script = root / path.lstrip("/")
         script.write_text(
             script.read_text().replace(f"{cli.DEFAULT_EXECUTABLE} provision", "/sbin/said")
@@ -107,9 +106,7 @@ def test_a_first_boot_in_the_initramfs_happens_once(
     ]
     assert lab.simulated(lab.plain(tmp_path), words) == ["Ready"]
     said = (tmp_path / "first").read_text()
-    assert (
-        f"disabled the unit: removed {initramfs.SYSTEMS[maker].enabled(Root(str(root)))[0]}" in said
-    )
+    assert f"disable azready: remove {init.SYSTEMS[maker].enabled(Root(str(root)))[0]}" in said
     assert (tmp_path / "second").read_text() == said
     assert (tmp_path / "hostname").read_text() == "web-1\n"
     # Nothing of what was mounted in the real root is left.

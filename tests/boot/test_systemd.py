@@ -91,15 +91,16 @@ def test_systemd_runs_a_whole_first_boot_once(image: pathlib.Path, tmp_path: pat
     assert "warning" not in said
     for words in (
         "provisioning CD: /var/cd.iso",
-        "user azureuser: uid 1000, /home/azureuser, /bin/bash",
-        "/etc/sudoers.d/90-azready lets azureuser become root with a password",
-        "/home/azureuser/.ssh/authorized_keys: 1 SSH key authorized",
-        "the password of azureuser is set",
-        "/etc/ssh/sshd_config.d/00-azready.conf allows logins with a password",
-        "host keys for sshd are made",
+        "create the user azureuser with the shell /bin/bash",
+        "create the home /home/azureuser",
+        "let azureuser become root with a password, in /etc/sudoers.d/90-azready",
+        "authorize 1 SSH key in /home/azureuser/.ssh/authorized_keys",
+        "set the password of azureuser",
+        "allow SSH logins with a password in /etc/ssh/sshd_config.d/00-azready.conf",
+        "generate host keys for sshd",
         "customdata: from the script",
         "customdata: wrote to usr",
-        "disabled the unit",
+        "disable azready: remove ",
     ):
         assert words in said
     assert (image / "etc/hostname").read_text() == "web-1\n"
@@ -129,7 +130,7 @@ def test_where_etc_is_read_only_a_file_keeps_the_unit_from_running_again(
     assert boot(image, tmp_path) == ["Ready"]
     said = (image / "var/lib/said").read_text()
     assert "read-only" in said.lower()
-    assert "/var/lib/azready/disabled keeps the unit from running again" in said
+    assert "create /var/lib/azready/disabled, which keeps the unit from running again" in said
     assert (image / "etc/systemd/system/multi-user.target.wants/azready.service").is_symlink()
     assert (image / "var/lib/condition").read_text() == "ConditionResult=yes\n"
     assert boot(image, tmp_path) == []

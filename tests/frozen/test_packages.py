@@ -428,12 +428,12 @@ ZSH = "_describe() { print -l -- ${(P)2} }; _arguments() { print -l -- $@ }; wor
 @pytest.mark.parametrize(
     ("words", "place", "expected"),
     [
-        ("azready ''", 2, "install:put this file and its unit into an image"),
+        ("azready ''", 2, "install:install this file and its unit into an image, and enable it"),
         ("azready report ''", 3, "failed:report that provisioning failed, and why"),
         (
             "azready install --file ''",
             4,
-            "--root[work on the system below DIR instead of /]:directory:_directories",
+            "--root[work on the system below DIR instead of /; run none of its programs]:directory:_directories",
         ),
     ],
 )

@@ -6,7 +6,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.guest import accountfiles, sshkeys
+from agent.formats import accounts, authorized_keys
 
 LINE = st.binary(max_size=40).map(lambda line: line.replace(b"\n", b""))
 FILE = st.lists(LINE, max_size=8).map(b"\n".join)
@@ -24,11 +24,11 @@ def lines(content: bytes) -> list[bytes]:
 
 @given(FILE, ENTRY)
 def test_adding_an_entry_keeps_every_other_line(content: bytes, entry: list[str]) -> None:
-    after = accountfiles.with_entry(content, entry)
-    assert accountfiles.entry(after, entry[0]) == entry
+    after = accounts.with_entry(content, entry)
+    assert accounts.entry(after, entry[0]) == entry
     new = ":".join(entry).encode()
     before, now = lines(content), lines(after)
-    if accountfiles.entry(content, entry[0]):
+    if accounts.entry(content, entry[0]):
         assert len(before) == len(now)
         assert sum(old != line for old, line in zip(before, now, strict=True)) <= 1
     else:
@@ -42,17 +42,17 @@ def test_adding_an_entry_keeps_every_other_line(content: bytes, entry: list[str]
 def test_an_entry_that_is_there_as_it_is_changes_nothing_twice(
     content: bytes, entry: list[str]
 ) -> None:
-    once = accountfiles.with_entry(content, entry)
-    assert accountfiles.with_entry(once, entry) == once
+    once = accounts.with_entry(content, entry)
+    assert accounts.with_entry(once, entry) == once
 
 
 @given(FILE, ENTRY)
 def test_removing_what_was_added_gives_back_the_lines(content: bytes, entry: list[str]) -> None:
-    if accountfiles.entry(content, entry[0]):
+    if accounts.entry(content, entry[0]):
         return
-    assert lines(
-        accountfiles.without_entry(accountfiles.with_entry(content, entry), entry[0])
-    ) == lines(content)
+    assert lines(accounts.without_entry(accounts.with_entry(content, entry), entry[0])) == lines(
+        content
+    )
 
 
 @given(GROUPS, FILE, NAME, NAME)
@@ -66,21 +66,21 @@ def test_membership_touches_one_line(
         )
         + junk
     )
-    after = accountfiles.with_member(text, group, member)
+    after = accounts.with_member(text, group, member)
     before, now = lines(text), lines(after)
     assert len(before) == len(now)
     assert sum(old != line for old, line in zip(before, now, strict=True)) <= 1
-    if len(accountfiles.entry(text, group)) >= 4:
-        assert group in accountfiles.groups_of(after, member)
-        assert accountfiles.with_member(after, group, member) == after
+    if len(accounts.entry(text, group)) >= 4:
+        assert group in accounts.groups_of(after, member)
+        assert accounts.with_member(after, group, member) == after
 
 
 @given(FILE)
 def test_no_file_is_too_strange_to_be_read(content: bytes) -> None:
-    for fields in accountfiles.entries(content):
-        assert accountfiles.number(fields, 2) >= -1
-    accountfiles.groups_of(content, "x")
-    assert lines(accountfiles.without_member(content, "no such member")) == lines(content)
+    for fields in accounts.entries(content):
+        assert accounts.number(fields, 2) >= -1
+    accounts.groups_of(content, "x")
+    assert lines(accounts.without_member(content, "no such member")) == lines(content)
 
 
 def blob(kind: str, *fields: bytes) -> str:
@@ -109,7 +109,7 @@ def test_line_breaks_inside_the_base64_are_repaired(
     broken = text
     for at in sorted(data.draw(st.sets(st.integers(1, len(text) - 1), max_size=4)), reverse=True):
         broken = broken[:at] + data.draw(st.sampled_from(["\r\n", "\n", "\r"])) + broken[at:]
-    (parsed,) = sshkeys.parse(f"\r\n{kind} {broken} me@host\r\n")
+    (parsed,) = authorized_keys.parse(f"\r\n{kind} {broken} me@host\r\n")
     assert (parsed.kind, parsed.blob, parsed.comment) == (kind, text, "me@host")
 
 
@@ -121,8 +121,8 @@ def test_a_key_whose_lengths_do_not_agree_is_refused(
     raw = base64.b64decode(blob(kind, *fields))
     cut = raw[: data.draw(st.integers(0, len(raw) - 1))]
     try:
-        sshkeys.parse(f"{kind} {base64.b64encode(cut).decode()}")
-    except sshkeys.KeyRefused:
+        authorized_keys.parse(f"{kind} {base64.b64encode(cut).decode()}")
+    except authorized_keys.KeyRefused:
         return
     raise AssertionError("a key that was cut short passed")
 
@@ -130,8 +130,8 @@ def test_a_key_whose_lengths_do_not_agree_is_refused(
 @given(st.text())
 def test_any_text_is_keys_or_refused(text: str) -> None:
     try:
-        keys = sshkeys.parse(text)
-    except sshkeys.KeyRefused as error:
+        keys = authorized_keys.parse(text)
+    except authorized_keys.KeyRefused as error:
         assert "\n" not in str(error)
         return
     for key in keys:
@@ -142,9 +142,9 @@ def test_any_text_is_keys_or_refused(text: str) -> None:
 def test_merging_keys_loses_nothing_and_repeats_nothing(
     content: bytes, given_keys: list[tuple[str, tuple[bytes, ...]]]
 ) -> None:
-    keys = [sshkeys.Key(kind, blob(kind, *fields), "c") for kind, fields in given_keys]
-    after = sshkeys.merged(content, keys)
+    keys = [authorized_keys.Key(kind, blob(kind, *fields), "c") for kind, fields in given_keys]
+    after = authorized_keys.merged(content, keys)
     assert after.startswith(content)
-    assert sshkeys.merged(after, keys) == after
+    assert authorized_keys.merged(after, keys) == after
     for key in keys:
         assert sum(key.blob in line.split() for line in after.decode("latin-1").split("\n")) >= 1

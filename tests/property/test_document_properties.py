@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.errors import ProtocolError
-from agent.guest import hostname
+from agent.formats import hosts
 from agent.protocol import goalstate, health, http1, imds
 from agent.protocol.goalstate import GoalState, GoalStateError
 
@@ -217,8 +217,8 @@ def refuse(constant: str) -> None:
 
 @given(st.text(max_size=80))
 def test_sanitised_names_are_legal_or_empty_and_stay_the_same(name: str) -> None:
-    legal = hostname.sanitise(name)
-    assert hostname.sanitise(legal) == legal
+    legal = hosts.sanitise(name)
+    assert hosts.sanitise(legal) == legal
     assert len(legal) <= 64
     for label in legal.split(".") if legal else []:
         assert 0 < len(label) <= 63
@@ -232,11 +232,11 @@ def test_sanitised_names_are_legal_or_empty_and_stay_the_same(name: str) -> None
     st.binary(max_size=200), st.sampled_from(["web", "web.example"]), st.sampled_from(["", "old"])
 )
 def test_hosts_files_keep_every_line_but_the_own_one(content: bytes, name: str, old: str) -> None:
-    after = hostname.hosts_with(content, name, old)
+    after = hosts.with_name(content, name, old)
     lines = after.split(b"\n")
     for line in content.split(b"\n"):
         assert line in lines or line.split()[:1] == [b"127.0.1.1"]
-    assert hostname.hosts_with(after, name, old) == after
+    assert hosts.with_name(after, name, old) == after
 
 
 @given(st.text(max_size=60), st.text(max_size=60))

@@ -1,4 +1,4 @@
-"""ovf-env.xml, key-value pools, netlink and the configuration file: what goes in comes out, and what cannot be read is an error of ours."""
+"""ovf-env.xml, key-value pools and netlink: what goes in comes out, and junk is a ProtocolError."""
 
 from xml.sax.saxutils import escape
 
@@ -6,8 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from agent.config import Config, parse
-from agent.errors import ProtocolError, UsageError
+from agent.errors import ProtocolError
 from agent.protocol import kvp, netlink, ovf
 from scripts.simulator.media import ovf_env
 from scripts.simulator.scenario import VM
@@ -120,53 +119,3 @@ def test_any_body_of_a_known_message_is_read_or_an_error(body: bytes, kind: int)
         netlink.parse(data)
     except netlink.NetlinkError:
         return
-
-
-KEYS = [
-    "deadline",
-    "wireserver",
-    "fatal",
-    "run_custom_data",
-    "user.groups",
-    "user.shell",
-    "user.sudo",
-    "steps.user",
-    "media.wait",
-    "no.such",
-    "deadlin",
-]
-VALUE = st.one_of(
-    st.booleans(),
-    st.integers(-5, 100000),
-    st.sampled_from(['"/bin/sh"', '"auto"', '["user"]', "[]", "1.5", '"http://127.0.0.1"', "{}"]),
-)
-
-
-@given(
-    st.lists(st.tuples(st.sampled_from(KEYS), VALUE), max_size=4, unique_by=lambda pair: pair[0])
-)
-def test_a_configuration_is_taken_whole_or_refused_by_key_and_line(
-    pairs: list[tuple[str, object]],
-) -> None:
-    text = "".join(
-        f"{key} = {str(value).lower() if isinstance(value, bool) else value}\n"
-        for key, value in pairs
-    )
-    try:
-        config = parse("f.toml", text.encode())
-    except UsageError as error:
-        number = str(error).partition("f.toml line ")[2].partition(":")[0]
-        key = str(error).partition(": ")[2].split(" ")[0]
-        assert text.splitlines()[int(number) - 1].startswith(
-            (key + " ", key.partition(".")[0] + ".")
-        )
-        return
-    assert isinstance(config, Config)
-
-
-@given(st.binary(max_size=100))
-def test_junk_is_no_configuration(data: bytes) -> None:
-    try:
-        parse("f.toml", data)
-    except UsageError as error:
-        assert str(error).startswith("f.toml")

@@ -14,13 +14,14 @@ import stat
 import sys
 from typing import Any
 
-from agent.azure.http import Endpoint
+from agent.azure import http
 from agent.azure.retry import Deadline
-from agent.config import Config
-from agent.guest import passwords
+from agent.boot import Boot
+from agent.commands.provision import provision
+from agent.formats import sha512_crypt
 from agent.log import Quiet
-from agent.provision import Job, provision
 from agent.root import Root
+from agent.settings import Config
 from scripts.tasks import guests
 
 CHANGES = (
@@ -63,10 +64,10 @@ def _child(root: pathlib.Path, wireserver: str, imds: str, kill_at: int, tell: i
         if kill_at:
             _arm(kill_at, tell)
         provision(
-            Job(
+            Boot(
                 Root(str(root)),
-                Endpoint(wireserver),
-                Endpoint(imds),
+                http.endpoint(wireserver),
+                http.endpoint(imds),
                 Deadline(20),
                 Config({"media.wait": 0}),
                 Quiet(),
@@ -128,10 +129,7 @@ def _comparable(name: str, content: str) -> str:
         lines = [line.split(":") for line in content.splitlines()]
         for fields in lines:
             if fields[1].startswith("$6$"):
-                salt = fields[1].split("$")[2]
-                fields[1] = str(
-                    passwords.sha512_crypt(MACHINE.password.encode(), salt) == fields[1]
-                )
+                fields[1] = str(sha512_crypt.verifies(MACHINE.password.encode(), fields[1]))
         return repr(lines)
     if name.endswith((".provisioned", ".kvp_pool_1")):
         return "".join(character for character in content if not character.isdigit())

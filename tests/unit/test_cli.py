@@ -1,5 +1,6 @@
-"""The command line, from source and frozen: every mistake is one line and an exit code."""
+"""The command line, from source and frozen: each mistake is one line and an exit status."""
 
+import importlib
 import os
 import pathlib
 import re
@@ -8,8 +9,9 @@ import subprocess
 
 import pytest
 
-from agent import __version__
-from agent.azure.http import Endpoint
+from agent import __version__, errors
+from agent.azure.http import endpoint
+from agent.cli import COMMANDS, EXIT_STATUSES, OPTIONS
 from agent.errors import UsageError
 from build import emptyroot
 from tests.conftest import FROZEN, Run
@@ -20,14 +22,14 @@ LOOPBACK = ["--wireserver", "http://127.0.0.1:9", "--deadline", "1"]
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ([], "no command was given"),
+        ([], "missing command; see azready --help"),
         (["fly"], "unknown command 'fly'"),
-        (["report"], "what to report is missing"),
-        (["report", "joy"], "what to report is missing or unknown"),
-        (["report", "failed", *LOOPBACK], "needs its REASON"),
-        (["report", "failed", "  ", *LOOPBACK], "needs its REASON"),
-        (["report", "failed", "a", "b", *LOOPBACK], "no place for 'b'; quote the reason"),
-        (["report", "ready", "now", *LOOPBACK], "no place for 'now'"),
+        (["report"], "missing kind of report: use report ready, report provisioning"),
+        (["report", "joy"], "unknown report 'joy': use report ready, report provisioning"),
+        (["report", "failed", *LOOPBACK], "missing REASON"),
+        (["report", "failed", "  ", *LOOPBACK], "missing REASON"),
+        (["report", "failed", "a", "b", *LOOPBACK], "unexpected argument 'b'; quote the reason"),
+        (["report", "ready", "now", *LOOPBACK], "unexpected argument 'now'"),
         (["report", "ready", "--root", "/", *LOOPBACK], "has no option '--root'"),
         (["report", "ready", "--wireserver"], "--wireserver needs a value: --wireserver URL"),
         (["report", "ready", "--verbose=1", *LOOPBACK], "--verbose takes no value"),
@@ -44,13 +46,17 @@ LOOPBACK = ["--wireserver", "http://127.0.0.1:9", "--deadline", "1"]
             ["report", "ready", "--wireserver", "http://127.0.0.1:9", "--deadline", "0"],
             "--deadline '0'",
         ),
-        (["report", "ready", "--wireserver", "localhost"], "is no address of a service"),
+        (["report", "ready", "--wireserver", "localhost"], "is not the address of a service"),
         (
             ["provision", "--root", "/does/not/exist", *LOOPBACK],
             "--root '/does/not/exist' cannot be used: no such file or directory",
         ),
-        (["unit", "--exec", "azready"], "give an absolute path"),
-        (["unit", "--exec", "/a b"], "give an absolute path"),
+        (["unit", "--exec", "azready"], "must be an absolute path"),
+        (["unit", "--exec", "/a b"], "must be an absolute path"),
+        (
+            ["unit", "--init", "launchd"],
+            "unknown init system --init 'launchd': use one of systemd, ",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_one_line_and_exit_2(
@@ -66,13 +72,16 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(
 def test_version_names_python_architecture_and_freezer(azready: Run) -> None:
     result = azready("--version")
     assert re.fullmatch(
-        rf"azready {re.escape(__version__)} \(Python 3\.\d+\.\d+, {os.uname().machine}, (not frozen|PyInstaller [\d.]+)\)\n",
+        rf"azready {re.escape(__version__)} \(Python 3\.\d+\.\d+, {os.uname().machine}, "
+        r"(not frozen|PyInstaller [\d.]+)\)\n",
         result.stdout,
     )
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"], ["unit", "--help"]])
-def test_help_lists_commands_options_and_exit_codes(azready: Run, arguments: list[str]) -> None:
+def test_help_lists_commands_options_init_systems_and_exit_statuses(
+    azready: Run, arguments: list[str]
+) -> None:
     result = azready(*arguments)
     assert result.returncode == 0
     for word in (
@@ -81,10 +90,25 @@ def test_help_lists_commands_options_and_exit_codes(azready: Run, arguments: lis
         "unit",
         "--deadline SECONDS",
         "--force",
-        "exit codes",
+        "initramfs-tools",
+        "exit status:",
         "5  missing privilege",
     ):
         assert word in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_is_a_module_and_has_known_options(command: str) -> None:
+    module = importlib.import_module(f"agent.commands.{command.split(maxsplit=1)[0]}")
+    assert callable(module.run)
+    assert set(COMMANDS[command][2]) <= set(OPTIONS)
+
+
+def test_each_exit_status_is_explained_once() -> None:
+    numbers = [number for number, _ in EXIT_STATUSES]
+    named = [value for name, value in vars(errors).items() if name.startswith("EXIT_")]
+    assert sorted(numbers) == sorted(named)
 
 
 def test_options_may_stand_anywhere_and_take_equals(azready: Run) -> None:
@@ -133,7 +157,7 @@ def test_not_on_azure_changes_nothing(azready: Run, tmp_path: pathlib.Path) -> N
     (dmi / "chassis_asset_tag").write_text("No Asset Tag\n")
     result = azready("provision", "--root", str(tmp_path), *LOOPBACK)
     assert result.returncode == 0
-    assert "this is not a VM on Azure (the chassis asset tag is 'No Asset Tag')" in result.stderr
+    assert "not a VM on Azure (the chassis asset tag is 'No Asset Tag')" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["sys"]
 
 
@@ -156,7 +180,8 @@ def test_closed_standard_descriptors_never_become_a_socket(azready: Run) -> None
         server.settimeout(10)
         words = azready("--version").args[:-1]
         port = server.getsockname()[1]
-        shell = f'exec "$@" report ready --verbose --deadline 2 --wireserver http://127.0.0.1:{port} <&- >&- 2>&-'
+        options = f"--verbose --deadline 2 --wireserver http://127.0.0.1:{port}"
+        shell = f'exec "$@" report ready {options} <&- >&- 2>&-'
         process = subprocess.Popen(
             ["sh", "-c", shell, "sh", *words], cwd=pathlib.Path(__file__).parents[2]
         )
@@ -198,8 +223,8 @@ def test_log_lines_carry_their_priority_where_the_journal_reads_them(
     ],
 )
 def test_addresses_of_services(url: str, address: str, port: int, prefix: str) -> None:
-    endpoint = Endpoint(url)
-    assert (endpoint.address, endpoint.port, endpoint.prefix) == (address, port, prefix)
+    found = endpoint(url)
+    assert (found.address, found.port, found.prefix) == (address, port, prefix)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +249,6 @@ def test_addresses_of_services(url: str, address: str, port: int, prefix: str) -
         "http://",
     ],
 )
-def test_what_is_no_address_is_a_usage_error(url: str) -> None:
-    with pytest.raises(UsageError, match="is no address of a service"):
-        Endpoint(url)
+def test_an_invalid_address_is_a_usage_error(url: str) -> None:
+    with pytest.raises(UsageError, match="is not the address of a service"):
+        endpoint(url)

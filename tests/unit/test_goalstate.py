@@ -58,18 +58,19 @@ GOOD = (
         ("<InstanceId>i</InstanceId>", "<InstanceId/>", "InstanceId is empty"),
         ("<Incarnation>1</Incarnation>", "", "Incarnation is missing"),
         ("<ContainerId>c</ContainerId>", "<ContainerId>c<b/></ContainerId>", "holds an element"),
+        ("<ContainerId>c</ContainerId>", "<ContainerId>c<b/>d</ContainerId>", "holds an element"),
         (
             "<ContainerId>c</ContainerId>",
             f"<ContainerId>{'c' * 5000}</ContainerId>",
             "has 5000 characters",
         ),
-        ("<GoalState>", "<!DOCTYPE GoalState><GoalState>", "DTD"),
+        ("<GoalState>", "<!DOCTYPE GoalState><GoalState>", "holds a DTD: a web page"),
         ("<GoalState>", '<!DOCTYPE x [<!ENTITY a "aaaa">]><GoalState>', "DTD"),
         ("<GoalState>", "<GoalState>&undefined;", "not well-formed"),
         ("</GoalState>", "", "not well-formed"),
         ("</GoalState>", "</GoalState><GoalState/>", "not well-formed"),
-        ("GoalState>", "Health>", "root element is 'Health'"),
-        ("<GoalState>", '<GoalState xmlns="urn:x">', "root element is 'urn:x}GoalState'"),
+        ("GoalState>", "Health>", "has the root element 'Health', not 'GoalState'"),
+        ("<GoalState>", '<GoalState xmlns="urn:x">', "root element 'urn:x}GoalState'"),
         ("<GoalState>", "<GoalState>" + "<a>" * 70 + "</a>" * 70, "64 levels"),
         ("<GoalState>", '<?xml version="1.0" encoding="utf-16"?><GoalState>', ""),
     ],
@@ -84,7 +85,7 @@ def test_what_cannot_be_used_says_why(old: str, new: str, says: str) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\0", b"\xff\xfe<\0", b"<html>", b"not xml"])
-def test_what_is_no_xml_is_an_error_of_ours(data: bytes) -> None:
+def test_anything_but_xml_is_a_goal_state_error(data: bytes) -> None:
     with pytest.raises(GoalStateError):
         parse(data)
 

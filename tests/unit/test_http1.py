@@ -99,7 +99,7 @@ def test_equal_headers_are_joined() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Length: \xb2\r\n\r\nhello", "content-length of"),
         (b"HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\nhello", "content-length of ''"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999\r\n\r\n", "content-length of"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n", "announces 1048577 bytes"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1048577\r\n\r\n", "is 1048577 bytes long"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", "both"),
         (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", "not supported"),
         (
@@ -142,7 +142,7 @@ def test_what_is_refused_and_why(data: bytes, says: str, piece: int) -> None:
     "data",
     [b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nhello", b"HTTP/1.1 204 No Content\r\n\r\nx"],
 )
-def test_bytes_behind_the_end_are_refused_when_they_come_with_it(data: bytes) -> None:
+def test_bytes_after_the_end_are_refused_when_they_come_with_it(data: bytes) -> None:
     with pytest.raises(HttpError, match="goes on for 1 bytes"):
         read(data)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.azure import identity
+from agent.machine import identity
 from agent.root import Root
 
 

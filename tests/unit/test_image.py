@@ -7,11 +7,12 @@ import subprocess
 
 import pytest
 
+from agent import init
+from agent.change import perform, rehearse
+from agent.commands import generalize, install, uninstall
 from agent.errors import UsageError
-from agent.image import Generalization
-from agent.init import systemd
 from agent.root import Root
-from tests.conftest import FROZEN, words
+from tests.conftest import FROZEN, Lines, words
 
 ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00"
 
@@ -42,23 +43,29 @@ def listed(root: pathlib.Path) -> list[str]:
 
 def test_install_puts_file_unit_and_link_and_may_be_repeated(image: pathlib.Path) -> None:
     before = listed(image)
-    for said in ("is enabled: it runs at the next boot", "was enabled already"):
+    for said in (
+        "enable azready for the next boot: ",
+        "nothing to do: azready is installed and enabled",
+    ):
         result = azready("install", "--root", str(image))
         assert result.returncode == 0, result.stderr
         assert said in result.stderr
     file = image / "usr/local/bin/azready"
     assert file.read_bytes() == FROZEN.read_bytes()
     assert stat.S_IMODE(file.stat().st_mode) == 0o755
-    assert (image / "etc/systemd/system/azready.service").read_text() == systemd.unit(
-        "/usr/local/bin/azready"
-    )
+    assert (image / "etc/systemd/system/azready.service").read_text() == init.SYSTEMS[
+        "systemd"
+    ].unit("/usr/local/bin/azready")
     link = image / "etc/systemd/system/multi-user.target.wants/azready.service"
     assert link.readlink() == pathlib.Path("../azready.service")
     assert link.resolve().is_file()
     result = azready("uninstall", "--root", str(image))
     assert result.returncode == 0, result.stderr
     assert listed(image) == before
-    assert "nothing of azready was found" in azready("uninstall", "--root", str(image)).stderr
+    assert (
+        "nothing to do: azready is not installed"
+        in azready("uninstall", "--root", str(image)).stderr
+    )
 
 
 def test_install_goes_where_it_is_told(image: pathlib.Path) -> None:
@@ -72,9 +79,9 @@ def test_install_goes_where_it_is_told(image: pathlib.Path) -> None:
 
 def test_a_dry_run_changes_nothing(image: pathlib.Path) -> None:
     before = listed(image)
-    for command in ("install", "uninstall"):
+    for command, said in (("install", "would enable azready"), ("uninstall", "nothing to do")):
         result = azready(command, "--root", str(image), "--dry-run")
-        assert (result.returncode, "would" in result.stderr) == (0, True)
+        assert (result.returncode, said in result.stderr) == (0, True), result.stderr
     assert listed(image) == before
 
 
@@ -189,7 +196,7 @@ def test_generalize_removes_what_makes_a_machine(used: pathlib.Path) -> None:
         assert name not in left
     again = azready("generalize", "--root", str(used), "--yes")
     assert again.returncode == 0
-    assert "remove" not in again.stdout
+    assert again.stdout == "nothing to do\n"
 
 
 def test_a_machine_id_of_dbus_goes_unless_it_is_a_link(used: pathlib.Path) -> None:
@@ -240,12 +247,12 @@ def test_generalize_lists_first_and_asks(used: pathlib.Path) -> None:
     before = {name: (used / name).read_bytes() for name in listed(used)}
     asked = azready("generalize", "--root", str(used))
     assert asked.returncode == 2
-    assert "nothing was changed: generalize asks first, or takes --yes" in asked.stderr
+    assert "nothing was changed: generalize asks first, or needs --yes" in asked.stderr
     dry = azready("generalize", "--root", str(used), "--dry-run")
     assert dry.returncode == 0
     assert "would empty /etc/machine-id\n" in dry.stdout
     assert "would remove /etc/ssh/ssh_host_ed25519_key\n" in dry.stdout
-    assert "would take web-1 out of /etc/hosts\n" in dry.stdout
+    assert "would remove web-1 from /etc/hosts\n" in dry.stdout
     assert {name: (used / name).read_bytes() for name in listed(used)} == before
 
 
@@ -265,7 +272,7 @@ def test_generalize_takes_an_answer_from_the_terminal(
     os.close(ours)
     os.close(theirs)
     assert result.returncode == code, result.stderr
-    assert "make the system below" in result.stdout
+    assert "generalize the system below" in result.stdout
     assert (used / "etc/hostname").exists() is (code != 0)
 
 
@@ -285,9 +292,34 @@ def test_a_home_that_holds_another_is_a_usage_error(used: pathlib.Path) -> None:
         "ann:x:1000:1000::/home:/bin/sh\nbob:x:1001:1001::/home/bob:/bin/sh\n"
     )
     with pytest.raises(UsageError, match="its home /home holds that of bob"):
-        Generalization(Root(str(used)), "/var/lib/azready", "ann")
+        generalize.changes(Root(str(used)), "/var/lib/azready", "ann")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may")
 def test_this_machine_takes_root() -> None:
     assert azready("install").returncode == 5
+
+
+@pytest.mark.parametrize("name", init.SYSTEMS)
+def test_what_install_and_uninstall_rehearse_is_what_they_do(
+    tmp_path: pathlib.Path, name: str
+) -> None:
+    root = Root(str(tmp_path))
+    (tmp_path / "etc/init.d").mkdir(parents=True)
+    (tmp_path / "etc/init.d/.depend.start").write_text("TARGETS = sudo ssh\n")
+
+    def installing() -> "object":
+        return install.changes(root, "/opt/azready", b"x" * 70, init.SYSTEMS[name])
+
+    def uninstalling() -> "object":
+        return uninstall.changes(root, "/opt/azready")
+
+    for changes in (installing, uninstalling):
+        rehearsed, performed = Lines(), Lines()
+        assert rehearse(changes(), rehearsed) > 1  # type: ignore[arg-type]
+        perform(changes(), performed)  # type: ignore[arg-type]
+        would = [line.replace("would ", "", 1) for line in rehearsed.lines]
+        assert would == performed.lines
+        assert list(changes()) == []  # type: ignore[call-overload]
+    assert listed(tmp_path) == ["etc/init.d/.depend.start"]
+    assert (tmp_path / "etc/init.d/.depend.start").read_text() == "TARGETS = sudo ssh\n"

@@ -57,7 +57,7 @@ def test_all_that_provisioning_uses() -> None:
 )
 def test_absent_and_empty_values_say_nothing(text: str) -> None:
     metadata = parse(text.encode())
-    assert (metadata.computer_name, metadata.name, metadata.public_keys) == ("", "", [])
+    assert (metadata.computer_name, metadata.name, metadata.public_keys) == ("", "", ())
     assert metadata.disable_password is None
     assert metadata.has_custom_data is None
 
@@ -66,7 +66,7 @@ def test_absent_and_empty_values_say_nothing(text: str) -> None:
     ("value", "truth"),
     [(True, True), (False, False), ("true", True), ("False", False), ("", None), (None, None)],
 )
-def test_truth_values_come_as_text_or_as_themselves(value: object, truth: bool | None) -> None:
+def test_booleans_come_as_strings_or_as_themselves(value: object, truth: bool | None) -> None:
     metadata = parse(
         json.dumps({"compute": {"osProfile": {"disablePasswordAuthentication": value}}}).encode()
     )
@@ -113,7 +113,7 @@ def test_wrong_types_are_named_by_their_key(document: object, key: str) -> None:
         b'"' + b"x" * MAX_SIZE + b'"',
     ],
 )
-def test_what_is_no_object_in_json_is_an_error_of_ours(data: bytes) -> None:
+def test_anything_but_a_json_object_is_a_metadata_error(data: bytes) -> None:
     with pytest.raises(MetadataError, match=r"^error parsing IMDS metadata"):
         parse(data)
 

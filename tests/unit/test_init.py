@@ -7,14 +7,27 @@ import subprocess
 
 import pytest
 
-from agent import init
+from agent import cli, init
+from agent.change import perform
+from agent.commands import common, uninstall
 from agent.errors import GuestError
+from agent.formats.insserv import with_azready, without_azready
 from agent.init import rivals
-from agent.init.others import with_azready, without_azready
+from agent.init.scripts import Scripts
 from agent.root import Root
-from tests.conftest import shellcheck, words
+from scripts.tasks import generate
+from tests.conftest import Lines, shellcheck, words
 
-SHELL = ["openrc", "sysvinit", "runit", "s6", "busybox", *init.INITRAMFS]
+INITRAMFS = ["dracut", "initramfs-tools"]
+SHELL = ["openrc", "sysvinit", "runit", "s6", "busybox", *INITRAMFS]
+
+
+def write(root: Root, name: str, executable: str = "/opt/azready") -> int:
+    return perform(init.SYSTEMS[name].writing(root, executable), Lines())
+
+
+def enable(root: Root, name: str) -> int:
+    return perform(init.SYSTEMS[name].enabling(root), Lines())
 
 
 def sketch(root: pathlib.Path, *paths: str, target: str = "") -> str:
@@ -52,33 +65,34 @@ def test_the_init_system_is_found_out(
     assert (found, bool(why)) == (name, bool(name))
 
 
-@pytest.mark.parametrize("name", init.NAMES)
+@pytest.mark.parametrize("name", init.SYSTEMS)
 def test_enabling_and_disabling_leave_nothing(tmp_path: pathlib.Path, name: str) -> None:
-    root, system = Root(str(tmp_path)), init.load(name)
+    root, system = Root(str(tmp_path)), init.SYSTEMS[name]
     assert (system.place(root), init.installed(root), init.enabled(root), init.disable(root)) == (
         "",
         [],
         [],
         [],
     )
-    assert system.install(root, "/opt/azready")
-    assert not system.install(root, "/opt/azready")
+    assert write(root, name)
+    assert not write(root, name)
     assert init.installed(root) == [name]
-    assert system.enable(root)
-    assert not system.enable(root)
+    assert enable(root, name)
+    assert not enable(root, name)
     links = init.enabled(root)
     assert links
     for link in links:
         place = tmp_path / link.lstrip("/")
         if not place.is_symlink():
-            assert name in ("s6-rc", *init.INITRAMFS)
+            assert name in ("s6-rc", *INITRAMFS)
             continue
         target = place.readlink()
         seen = tmp_path / str(target).lstrip("/") if target.is_absolute() else place.parent / target
         assert "/opt/azready provision" in (seen / "run" if seen.is_dir() else seen).read_text()
     assert init.disable(root) == links
     assert init.enabled(root) == []
-    assert system.uninstall(root)
+    assert perform(system.removing(root), Lines())
+    assert list(system.removing(root)) == []
     assert [
         path for path in tmp_path.rglob("*") if not path.is_dir() or "azready" in path.name
     ] == []
@@ -86,7 +100,7 @@ def test_enabling_and_disabling_leave_nothing(tmp_path: pathlib.Path, name: str)
 
 @pytest.mark.parametrize("name", SHELL)
 def test_scripts_are_executable_and_good_shell(tmp_path: pathlib.Path, name: str) -> None:
-    init.load(name).install(Root(str(tmp_path)), "/opt/azready")
+    write(Root(str(tmp_path)), name)
     scripts = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert scripts
     for script in scripts:
@@ -101,7 +115,7 @@ EXCLUDED = {"openrc": ["--exclude=SC2034"], "dracut": ["--exclude=SC2154,SC2034"
 
 
 def test_the_text_of_several_files_names_each() -> None:
-    assert init.load("s6-rc").unit("/opt/azready") == (
+    assert init.SYSTEMS["s6-rc"].unit("/opt/azready") == (
         "# /etc/s6/sv/azready/up\n# Make this machine ready for Azure\n/opt/azready provision\n"
         "# /etc/s6/sv/azready/type\noneshot\n# /etc/s6/sv/azready/dependencies.d/mount-filesystems (empty)\n"
     )
@@ -111,7 +125,7 @@ def test_a_command_line_for_execline_is_one(tmp_path: pathlib.Path) -> None:
     execlineb = shutil.which("execlineb")
     if execlineb is None:
         pytest.skip("execline is not installed (scripts/test installs it where it can)")
-    init.load("s6-rc").install(Root(str(tmp_path)), "/bin/echo")
+    write(Root(str(tmp_path)), "s6-rc", "/bin/echo")
     said = subprocess.run(
         [execlineb, "-P", tmp_path / "etc/s6/sv/azready/up"], capture_output=True, text=True
     )
@@ -121,7 +135,7 @@ def test_a_command_line_for_execline_is_one(tmp_path: pathlib.Path) -> None:
 def test_every_setting_of_dinit_is_known_and_its_folder_is_there(tmp_path: pathlib.Path) -> None:
     # dinit-service(5), the properties that every release has had.
     known = {"type", "command", "restart", "start-timeout", "logfile", "waits-for.d"}
-    init.load("dinit").install(Root(str(tmp_path)), "/opt/azready")
+    write(Root(str(tmp_path)), "dinit")
     settings = dict(
         line.split(" = ", 1)
         for line in (tmp_path / "etc/dinit.d/azready").read_text().splitlines()
@@ -137,7 +151,7 @@ def test_every_setting_of_dinit_is_known_and_its_folder_is_there(tmp_path: pathl
 
 def test_only_the_folder_of_services_that_is_there_gets_a_link(tmp_path: pathlib.Path) -> None:
     (tmp_path / "etc/service").mkdir(parents=True)
-    init.load("runit").enable(Root(str(tmp_path)))
+    enable(Root(str(tmp_path)), "runit")
     assert init.enabled(Root(str(tmp_path))) == ["/etc/service/azready"]
 
 
@@ -175,7 +189,7 @@ def test_install_says_what_was_found_and_why_and_uninstall_takes_it_out(
     root = sketch(tmp_path, "/sbin/openrc-run", "/bin/sh")
     shutil.copy("/bin/true", tmp_path / "bin/sh")
     assert (
-        "init system: openrc (/sbin/openrc-run is there)"
+        "init system: openrc (/sbin/openrc-run exists)"
         in run("install", "--root", root, "--dry-run").stderr
     )
     assert not (tmp_path / "etc").exists()
@@ -192,7 +206,7 @@ def test_another_init_system_can_be_named(tmp_path: pathlib.Path) -> None:
     )
     unknown = run("unit", "--init", "upstart")
     assert unknown.returncode == 2
-    assert "--init 'upstart' is not known: give one of systemd, openrc" in unknown.stderr
+    assert "unknown init system --init 'upstart': use one of systemd, openrc" in unknown.stderr
 
 
 def test_a_file_for_another_processor_is_put_into_its_image(tmp_path: pathlib.Path) -> None:
@@ -206,7 +220,7 @@ def test_a_file_for_another_processor_is_put_into_its_image(tmp_path: pathlib.Pa
     assert "the file is for x86_64, the image below" in refused.stderr
     assert run("install", "--root", root, "--file", str(other)).returncode == 0
     assert (tmp_path / "root/usr/local/bin/azready").read_bytes() == header
-    assert "it is no program" in run("install", "--root", root, "--file", __file__).stderr
+    assert "it is not a program" in run("install", "--root", root, "--file", __file__).stderr
     assert "no such file" in run("install", "--root", root, "--file", "/missing").stderr
 
 
@@ -291,9 +305,10 @@ def test_install_takes_a_mask_away_and_what_it_points_to_stays(tmp_path: pathlib
     (tmp_path / "dev").mkdir()
     os.mkfifo(tmp_path / "dev/null")
     (units / "azready.service").symlink_to("/dev/null")
-    root, system = Root(str(tmp_path)), init.load("systemd")
-    assert (system.enable(root), system.enabled(root)) == (True, [])
-    assert system.install(root, "/opt/azready")
+    root, system = Root(str(tmp_path)), init.SYSTEMS["systemd"]
+    assert (enable(root, "systemd"), system.enabled(root)) == (1, [])
+    rehearsed = [change.text for change in system.writing(root, "/opt/azready")]
+    assert write(root, "systemd") == len(rehearsed) == 3
     assert "ExecStart=/opt/azready provision\n" in (units / "azready.service").read_text()
     assert system.enabled(root) == ["/etc/systemd/system/multi-user.target.wants/azready.service"]
     assert (tmp_path / "dev/null").is_fifo()
@@ -309,9 +324,38 @@ def test_nothing_is_written_in_the_place_of_a_device(tmp_path: pathlib.Path) -> 
 
 
 def test_what_is_disabled_under_sysvinit_has_links_that_stop_it(tmp_path: pathlib.Path) -> None:
-    root, system = Root(str(tmp_path)), init.load("sysvinit")
-    system.enable(root)
+    root, system = Root(str(tmp_path)), init.SYSTEMS["sysvinit"]
+    enable(root, "sysvinit")
     assert len(system.disable(root)) == 4
     assert sorted(path.name for path in tmp_path.rglob("*azready")) == ["K01azready"] * 4
-    system.enable(root)
+    enable(root, "sysvinit")
     assert sorted(path.name for path in tmp_path.rglob("*azready")) == ["S01azready"] * 4
+
+
+def test_a_new_init_system_is_one_declaration(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made_up = Scripts(
+        name="made-up",
+        title="Made up",
+        files="`/etc/made-up/azready`",
+        enabled_by="link in `/etc/made-up/on`",
+        evidence=("/etc/made-up/boot",),
+        started=("/etc/made-up/on",),
+        texts={"/etc/made-up/azready": "#!/bin/sh\nexec {executable} provision\n"},
+        links={"/etc/made-up/on/azready": "../azready"},
+    )
+    root = Root(sketch(tmp_path, "/etc/made-up/boot", "/etc/made-up/on/waagent"))
+    assert init.detect(root) == ("", "")
+    monkeypatch.setitem(init.SYSTEMS, "made-up", made_up)
+    assert init.detect(root) == ("made-up", "/etc/made-up/boot exists")
+    assert rivals.enabled(root) == ("the Azure Linux agent", "/etc/made-up/on/waagent")
+    assert common.init_system({"--init": "made-up"}) == "made-up"
+    assert "made-up" in cli._help()
+    table = generate.systems_table(init.SYSTEMS)
+    assert "| `made-up` | Made up | `/etc/made-up/azready` | link in `/etc/made-up/on` |" in table
+    assert (write(root, "made-up"), enable(root, "made-up")) == (1, 1)
+    assert init.enabled(root) == ["/etc/made-up/on/azready"]
+    perform(uninstall.changes(root, "/usr/local/bin/azready"), Lines())
+    assert list(uninstall.changes(root, "/usr/local/bin/azready")) == []
+    assert init.installed(root) == []

@@ -1,4 +1,4 @@
-"""The steps of a first boot against the simulator, in this process: what the scenarios cannot show from outside."""
+"""Provision against the simulator, in this process: what the scenarios cannot show."""
 
 import dataclasses
 import os
@@ -7,13 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.azure import identity
-from agent.azure.http import Endpoint
+from agent.azure import http
 from agent.azure.retry import Deadline
-from agent.config import Config
-from agent.guest import hostname, state
-from agent.provision import Job, ProvisioningFailed, provision
+from agent.boot import Boot
+from agent.commands.provision import ProvisioningFailed, provision
+from agent.formats import hosts
+from agent.machine import identity
 from agent.root import Root
+from agent.settings import Config
+from agent.steps import state
 from scripts.simulator import media, scenario
 from scripts.simulator.server import Exchange, Simulator
 from tests.conftest import Lines
@@ -38,17 +40,17 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
     return tmp_path
 
 
-def job(
+def boot(
     platform: Simulator,
     root: pathlib.Path,
     log: Lines,
     *,
     force: bool = False,
-    dry_run: bool = False,
+    rehearsing: bool = False,
     config: Config | None = None,
-) -> Job:
-    wireserver, imds = Endpoint(platform.url("wireserver")), Endpoint(platform.url("imds"))
-    return Job(
+) -> Boot:
+    wireserver, imds = (http.endpoint(platform.url(name)) for name in ("wireserver", "imds"))
+    return Boot(
         Root(str(root)),
         wireserver,
         imds,
@@ -56,8 +58,12 @@ def job(
         config or CONFIG,
         log,
         force=force,
-        dry_run=dry_run,
+        rehearsing=rehearsing,
     )
+
+
+def mark(root: pathlib.Path, vm_id: str) -> None:
+    state.remember(Root(str(root)), state.marker(DIRECTORY, vm_id), "a test")
 
 
 def files(root: pathlib.Path) -> list[str]:
@@ -71,26 +77,24 @@ def files(root: pathlib.Path) -> list[str]:
 def test_a_second_run_asks_nothing_and_changes_nothing(
     platform: Simulator, root: pathlib.Path, log: Lines
 ) -> None:
-    provision(job(platform, root, log))
+    provision(boot(platform, root, log))
     before, asked = files(root), len(platform.exchanges)
-    provision(job(platform, root, log))
+    provision(boot(platform, root, log))
     assert (files(root), len(platform.exchanges)) == (before, asked)
-    assert "has been provisioned before" in log.lines[-1]
+    assert "has been provisioned: nothing to do" in log.lines[-1]
 
 
 def test_the_marker_counts_in_the_other_byte_order_and_case(
     platform: Simulator, root: pathlib.Path, log: Lines
 ) -> None:
-    state.mark_provisioned(Root(str(root)), DIRECTORY, identity.swapped(VM_ID), "as Gen1")
-    provision(job(platform, root, log))
+    mark(root, identity.swapped(VM_ID))
+    provision(boot(platform, root, log))
     assert platform.exchanges == []
 
 
 def test_a_clone_is_provisioned_anew(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
-    state.mark_provisioned(
-        Root(str(root)), DIRECTORY, "11111111-2222-3333-4444-555555555555", "another VM"
-    )
-    provision(job(platform, root, log))
+    mark(root, "11111111-2222-3333-4444-555555555555")
+    provision(boot(platform, root, log))
     assert platform.reports == ["Ready"]
 
 
@@ -100,8 +104,8 @@ def test_a_run_killed_between_marker_and_unit_is_finished_by_the_next(
     link = root / "etc/systemd/system/multi-user.target.wants/azready.service"
     link.parent.mkdir(parents=True)
     link.symlink_to("../azready.service")
-    state.mark_provisioned(Root(str(root)), DIRECTORY, VM_ID, "killed right behind this")
-    provision(job(platform, root, log))
+    mark(root, VM_ID)  # killed right after this
+    provision(boot(platform, root, log))
     assert not link.is_symlink()
     assert platform.exchanges == []
 
@@ -120,7 +124,7 @@ def test_it_steps_back_for_another_agent(
 ) -> None:
     enable_cloud_init(root)
     before = files(root)
-    provision(job(platform, root, log))
+    provision(boot(platform, root, log))
     assert (platform.exchanges, files(root)) == ([], before)
     assert "cloud-init is enabled (" in log.lines[-1]
     assert "step_back = false in /etc/azready.toml" in log.lines[-1]
@@ -131,7 +135,7 @@ def test_a_setting_has_it_go_on_beside_another_agent(
 ) -> None:
     enable_cloud_init(root)
     provision(
-        job(
+        boot(
             platform,
             root,
             log,
@@ -144,9 +148,9 @@ def test_a_setting_has_it_go_on_beside_another_agent(
 def test_without_dmi_the_id_comes_from_the_metadata(
     platform: Simulator, tmp_path: pathlib.Path, log: Lines
 ) -> None:
-    provision(job(platform, tmp_path, log, force=True))
+    provision(boot(platform, tmp_path, log, force=True))
     assert f"var/lib/azready/{VM_ID}.provisioned" in files(tmp_path)
-    provision(job(platform, tmp_path, log, force=True))
+    provision(boot(platform, tmp_path, log, force=True))
     assert platform.reports == ["Ready"]
 
 
@@ -155,18 +159,18 @@ def test_without_any_id_ready_is_reported_and_no_marker_written(
 ) -> None:
     nameless = scenario.parse("nameless", '[vm]\nvm_id = ""')
     with Simulator(nameless) as platform:
-        provision(job(platform, tmp_path, log, force=True))
+        provision(boot(platform, tmp_path, log, force=True))
         assert platform.reports == ["Ready"]
     assert not (tmp_path / "var").exists()
-    assert any("no marker was written" in line for line in log.lines)
+    assert any("without a marker" in line for line in log.lines)
 
 
 def test_a_dry_run_only_asks(platform: Simulator, root: pathlib.Path, log: Lines) -> None:
-    provision(job(platform, root, log, dry_run=True))
+    provision(boot(platform, root, log, rehearsing=True))
     assert [exchange.request.method for exchange in platform.exchanges] == ["GET", "GET"]
     assert files(root) == []
-    assert any("would set the host name to web-1" in line for line in log.lines)
-    assert any("would report Ready for instance" in line for line in log.lines)
+    assert any("would write web-1 to /etc/hostname" in line for line in log.lines)
+    assert any("would report Ready" in line for line in log.lines)
 
 
 def test_what_nobody_foresaw_is_reported_as_a_failure(
@@ -175,11 +179,11 @@ def test_what_nobody_foresaw_is_reported_as_a_failure(
     def broken(_: str) -> str:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(hostname, "sanitise", broken)
+    monkeypatch.setattr(hosts, "sanitise", broken)
     with pytest.raises(
         ProvisioningFailed, match="was reported: unhandled exception: RuntimeError: a bug"
     ) as caught:
-        provision(job(platform, root, log))
+        provision(boot(platform, root, log))
     assert caught.value.exit_code == 1
     assert platform.reports == ["ProvisioningFailed"]
     assert platform.exchanges[-1].description.startswith(
@@ -194,14 +198,14 @@ def test_a_failure_that_cannot_be_reported_is_said_too(
     def broken(_: str) -> str:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(hostname, "sanitise", broken)
+    monkeypatch.setattr(hosts, "sanitise", broken)
     with (
         Simulator(scenario.load("unauthorized")) as platform,
         pytest.raises(
             ProvisioningFailed, match="a bug; and it could not be reported: the wireserver answered"
         ),
     ):
-        provision(job(platform, root, log))
+        provision(boot(platform, root, log))
 
 
 def test_files_that_cannot_be_written_are_warnings_where_nothing_is_fatal(
@@ -209,10 +213,10 @@ def test_files_that_cannot_be_written_are_warnings_where_nothing_is_fatal(
 ) -> None:
     (root / "etc").write_text("not a folder")
     (root / "var").write_text("not a folder")
-    provision(job(platform, root, log, config=Config({"media.wait": 0, "fatal": []})))
+    provision(boot(platform, root, log, config=Config({"media.wait": 0, "fatal": []})))
     assert platform.reports == ["Ready"]
     warnings = [line for line in log.lines if "warning: cannot" in line]
-    for what in ("etc/login.defs", "etc/ssh", "var/lib"):
+    for what in ("etc/passwd", "etc/ssh", "var/lib"):
         assert any(what in line for line in warnings), what
 
 
@@ -225,7 +229,7 @@ def test_a_user_that_cannot_be_made_fails_the_run(
         ProvisioningFailed,
         match=r"provisioning failed and was reported: cannot read .*not a directory",
     ):
-        provision(job(platform, root, log))
+        provision(boot(platform, root, log))
     assert platform.reports == ["ProvisioningFailed"]
 
 
@@ -245,7 +249,7 @@ def seen_at_the_report(root: pathlib.Path, vm: scenario.VM, log: Lines) -> list[
         dataclasses.replace(scenario.load("healthy"), vm=vm), on_exchange=look
     ) as platform:
         try:
-            provision(job(platform, root, log))
+            provision(boot(platform, root, log))
         except ProvisioningFailed:
             assert platform.reports == ["ProvisioningFailed"]
         else:

@@ -1,5 +1,6 @@
 """Root, attacked: links, exchanged folders, special files and odd names lead nowhere."""
 
+import contextlib
 import ctypes
 import multiprocessing
 import os
@@ -9,11 +10,12 @@ import time
 
 import pytest
 
-from agent import image
+from agent import accounts
+from agent.commands import departure, generalize
 from agent.errors import GuestError, UsageError
-from agent.guest import accounts, sshkeys
-from agent.image import Generalization
+from agent.formats import authorized_keys
 from agent.root import Root
+from agent.steps import ssh_keys
 
 takes_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="files that belong to several users take root"
@@ -85,7 +87,7 @@ def test_a_home_that_is_not_the_users_own_is_never_removed(world: pathlib.Path, 
     os.chown(tree / "usr/lib/mine", 1000, 1000)
     root, before = passwd(world, home), picture(world, but="")
     with pytest.raises(UsageError, match="--user 'ann' cannot be removed: its home"):
-        Generalization(root, "/var/lib/azready", "ann")
+        generalize.changes(root, "/var/lib/azready", "ann")
     assert picture(world, but="") == before
 
 
@@ -95,8 +97,8 @@ def test_a_home_behind_a_link_is_removed_with_the_link(world: pathlib.Path) -> N
     os.chown(world / "image/data/ann", 1000, 1000)
     (world / "image/home/ann").rmdir()
     (world / "image/home/ann").symlink_to("/data/ann")
-    for _, act in Generalization(passwd(world, "/home/ann"), "/var/lib/azready", "ann").actions:
-        act()
+    for change in generalize.changes(passwd(world, "/home/ann"), "/var/lib/azready", "ann"):
+        change.apply()
     assert not os.path.lexists(world / "image/home/ann")
     assert not (world / "image/data/ann").exists()
 
@@ -107,13 +109,13 @@ def test_a_user_with_processes_is_not_removed() -> None:
     child.start()
     try:
         end = time.monotonic() + 10
-        while not (found := image._processes(Root(), 4321)) and time.monotonic() < end:
+        while not (found := departure._processes(Root(), 4321)) and time.monotonic() < end:
             time.sleep(0.01)
         assert found.startswith(f"{child.pid} ")
     finally:
         child.kill()
         child.join()
-    assert image._processes(Root(), 4321) == ""
+    assert departure._processes(Root(), 4321) == ""
 
 
 def _sleep_as(uid: int) -> None:
@@ -185,7 +187,7 @@ def test_odd_names_and_great_depth_are_removed(world: pathlib.Path) -> None:
     os.close(fd)
     before = picture(world)
     root = Root(str(world / "image"))
-    texts = [text for text, _ in Generalization(root, "/var/lib/azready", "").actions]
+    texts = [change.text for change in generalize.changes(root, "/var/lib/azready", "")]
     assert all(text.isprintable() for text in texts)
     assert root.discard_tree("/var/log/azure")
     assert not top.exists()
@@ -198,8 +200,8 @@ def test_a_log_with_a_second_name_is_not_emptied(world: pathlib.Path) -> None:
     root = Root(str(world / "image"))
     with pytest.raises(GuestError, match="hard link"):
         root.empty("/var/log/syslog")
-    for _, act in Generalization(root, "/var/lib/azready", "").actions:
-        act()
+    for change in generalize.changes(root, "/var/lib/azready", ""):
+        change.apply()
     assert (world / "precious/file").read_text() == "kept"
     assert not log.exists()
 
@@ -212,7 +214,9 @@ def test_a_hard_link_in_the_place_of_the_keys_is_refused(world: pathlib.Path) ->
     account, before = accounts.find(root, "ann"), picture(world)
     assert account
     with pytest.raises(GuestError, match="hard link"):
-        sshkeys.authorize(root, account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
+        ssh_keys.authorize(
+            root, account, "/home/ann/.ssh/authorized_keys", authorized_keys.parse(KEY)
+        )
     assert picture(world) == before
 
 
@@ -233,7 +237,7 @@ def test_a_user_who_exchanges_folders_for_links_gains_nothing(
     os.chown(home, 1000, 1000)
     account = accounts.find(root, "ann")
     assert account
-    sshkeys.authorize(root, account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY))
+    ssh_keys.authorize(root, account, "/home/ann/.ssh/authorized_keys", authorized_keys.parse(KEY))
     (home / "link").symlink_to(world / "precious" if what == ".ssh" else world / "precious/file")
     before, inside = picture(world), picture(world / "image/etc", but="")
     attacker = multiprocessing.get_context("fork").Process(
@@ -244,8 +248,8 @@ def test_a_user_who_exchanges_folders_for_links_gains_nothing(
     try:
         for _ in range(2000):
             try:
-                sshkeys.authorize(
-                    root, account, "/home/ann/.ssh/authorized_keys", sshkeys.parse(KEY)
+                ssh_keys.authorize(
+                    root, account, "/home/ann/.ssh/authorized_keys", authorized_keys.parse(KEY)
                 )
                 succeeded += 1
             except GuestError:
@@ -256,3 +260,39 @@ def test_a_user_who_exchanges_folders_for_links_gains_nothing(
     assert picture(world) == before
     assert picture(world / "image/etc", but="") == inside
     assert succeeded  # the race is one: some rounds got through
+
+
+@takes_root
+@pytest.mark.parametrize("what", ["var/log/app", "var/log/app/log", "home/ann", "home/ann/.ssh"])
+def test_exchanges_during_generalize_reach_nothing_outside(world: pathlib.Path, what: str) -> None:
+    image = world / "image"
+    root = passwd(world, "/home/ann")
+    (image / "link").symlink_to(
+        world / "precious/file" if what.endswith("log") else world / "precious"
+    )
+    before = picture(world)
+    attacker: multiprocessing.process.BaseProcess | None = None
+    end = time.monotonic() + 2
+    rounds = 0
+    try:
+        while time.monotonic() < end and rounds < 2000:
+            # Set up again through Root: the test itself must not follow the links, either.
+            for path in ("/var/log/app/log", "/home/ann/.bash_history", "/home/ann/.ssh/file"):
+                with contextlib.suppress(GuestError):
+                    root.replace(path, b"line\n")
+            if attacker is None:
+                attacker = multiprocessing.get_context("fork").Process(
+                    target=_exchange, args=(str(image / what), str(image / "link"))
+                )
+                attacker.start()
+            with contextlib.suppress(GuestError):
+                for change in generalize.changes(root, "/var/lib/azready", ""):
+                    with contextlib.suppress(GuestError):
+                        change.apply()
+            rounds += 1
+            assert picture(world) == before
+    finally:
+        if attacker:
+            attacker.kill()
+            attacker.join()
+    assert rounds > 50

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent.azure import media
+from agent.machine import media
 from agent.protocol import ovf
 from agent.root import Root
 from scripts.simulator import scenario

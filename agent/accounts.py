@@ -1,0 +1,325 @@
+"""The account files of a root: read, and edited under the lock that the shadow tools use.
+
+The rules of the files are those of passwd(5), shadow(5), group(5), gshadow(5) and login.defs(5).
+An account is created by the image's own tool (useradd, else busybox adduser) or, without one, by
+editing the four files. `create` also completes what an interrupted run left.
+"""
+
+import posix
+from errno import EROFS
+from time import monotonic, sleep, time
+
+from agent import programs
+from agent.errors import GuestError, reason
+from agent.formats import accounts
+from agent.formats.accounts import GROUP, GSHADOW, LOCKED, PASSWD, SHADOW, Account
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from agent.log import Log
+    from agent.root import Root
+
+LOCK_LIMIT = 15.0  # seconds, as lckpwdf(3)
+
+_LOCK = "/etc/.pwd.lock"
+_NOBODY = 65534
+# 2020-01-01: before it the clock is not set, and the day would make the password look expired.
+_FIRST_SANE_DAY = 18262
+
+
+class Locked:
+    """Holds the lock of the account files (lckpwdf(3)) as a context manager.
+
+    Raises GuestError if it is not free within LOCK_LIMIT.
+    """
+
+    def __init__(self, root: "Root") -> None:
+        self._root = root
+        self._fd = -1
+
+    def __enter__(self) -> None:
+        self._root.make_folders("/etc")
+        place = self._root.shown(_LOCK)
+        end = monotonic() + LOCK_LIMIT
+        try:
+            self._fd = self._root.open(_LOCK, posix.O_RDWR | posix.O_CREAT)
+        except OSError as error:
+            if error.errno == EROFS:
+                return  # nobody can change the files; a complete account needs no change
+            raise GuestError(f"cannot open the lock {place}: {reason(error)}") from None
+        while True:
+            try:
+                posix.lockf(self._fd, posix.F_TLOCK, 0)
+                return
+            except OSError as error:
+                if monotonic() > end:
+                    posix.close(self._fd)
+                    raise GuestError(
+                        f"cannot lock {place} within {LOCK_LIMIT:g} s, another program is editing "
+                        f"the accounts: {reason(error)}"
+                    ) from None
+            sleep(0.05)
+
+    def __exit__(self, *_: object) -> None:
+        if self._fd >= 0:
+            posix.close(self._fd)
+
+
+def find(root: "Root", name: str) -> "Account | None":
+    """Return the account `name`, None if it does not exist. Raises GuestError."""
+    fields = accounts.entry(_read(root, PASSWD), name)
+    return accounts.account(fields) if fields else None
+
+
+def find_person(root: "Root", name: str) -> "Account | None":
+    """Return the account `name`, None if it can be created.
+
+    Raises GuestError if nobody may log in under that name.
+    """
+    if why := accounts.refusal(name):
+        raise GuestError(f"the user name {name!r} is refused: {why}")
+    account = find(root, name)
+    if account and not is_person(root, account):
+        raise GuestError(
+            f"the user name {name!r} is refused: it belongs to the system, with uid {account.uid}"
+        )
+    return account
+
+
+def is_person(root: "Root", account: Account) -> bool:
+    """Tell whether people log in to the account: it is not root's or the system's."""
+    return login_settings(root)["UID_MIN"] <= account.uid != _NOBODY
+
+
+def login_settings(root: "Root") -> "dict[str, int]":
+    """Return the settings for new accounts, see formats.accounts.login_settings."""
+    return accounts.login_settings(_read(root, "/etc/login.defs"))
+
+
+def default_shell(root: "Root") -> str:
+    """Return bash if the image has it, preferably in its traditional place, else sh."""
+    return "/bin/bash" if root.exists("/bin/bash") else programs.find(root, "bash") or "/bin/sh"
+
+
+def predict(root: "Root", name: str, shell: str) -> Account:
+    """Return the account that `create` will create. Raises GuestError."""
+    group = _read(root, GROUP)
+    own_group = accounts.entry(group, name)
+    uid, gid = accounts.free_ids(_read(root, PASSWD), group, own_group, login_settings(root))
+    return Account(name, uid, gid, _home(root, name), shell)
+
+
+def is_complete(root: "Root", account: Account) -> bool:
+    """Tell whether an existing account has its shadow entry and its group. Raises GuestError."""
+    return not needs_shadow(root, account.name) and not _needs_group(_read(root, GROUP), account)
+
+
+def needs_shadow(root: "Root", name: str) -> bool:
+    """Tell whether `create` will write the shadow entry, for an account that may not exist yet."""
+    fields = accounts.entry(_read(root, PASSWD), name)
+    kept_elsewhere = bool(fields) and fields[1] != "x"
+    return not kept_elsewhere and not accounts.entry(_read(root, SHADOW), name)
+
+
+def create(root: "Root", name: str, shell: str, log: "Log") -> None:
+    """Create the account `name` without a home, or complete it; `shell` is for a new one.
+
+    Raises GuestError if the files cannot be written.
+    """
+    if not find(root, name):
+        _create_by_program(root, name, shell, log)
+    with Locked(root):
+        _complete(root, name, shell)
+    if find(root, name) is None:
+        raise GuestError(f"the user {name} was created but is missing in {PASSWD}")
+
+
+def missing_groups(root: "Root", account: Account, groups: "Sequence[str]") -> "list[str]":
+    """Return those of `groups` that exist and do not have the account as a member."""
+    content = _read(root, GROUP)
+    own = accounts.groups_of(content, account.name)
+    found = []
+    for group in groups:
+        fields = accounts.entry(content, group)
+        if fields and accounts.number(fields, 2) != account.gid and group not in own:
+            found.append(group)
+    return found
+
+
+def add_to_groups(root: "Root", name: str, groups: "Sequence[str]") -> None:
+    """Make the account a member of `groups`, as far as they exist. Raises GuestError."""
+
+    def with_members(content: bytes) -> bytes:
+        for group in groups:
+            content = accounts.with_member(content, group, name)
+        return content
+
+    with Locked(root):
+        _edit(root, GSHADOW, with_members)
+        _edit(root, GROUP, with_members)
+
+
+def remove(root: "Root", name: str) -> None:
+    """Remove the account from the account files and from every group; its files stay.
+
+    Raises GuestError.
+    """
+    with Locked(root):
+        for path in (SHADOW, GSHADOW, GROUP, "/etc/subuid", "/etc/subgid"):
+            _edit(root, path, lambda old: accounts.without_entry(old, name))
+        for path in (GSHADOW, GROUP):
+            _edit(root, path, lambda old: accounts.without_member(old, name))
+        _edit(root, PASSWD, lambda old: accounts.without_entry(old, name))
+
+
+def password_field(root: "Root", name: str) -> "str | None":
+    """Return the password field of the shadow entry, None without an entry. Raises GuestError."""
+    fields = accounts.entry(_read(root, SHADOW), name)
+    return (fields[1] if len(fields) > 1 else "") if fields else None
+
+
+def has_password(root: "Root", name: str) -> bool:
+    """Tell whether the account has a password that lets somebody in. Raises GuestError."""
+    return (password_field(root, name) or "")[:1] not in ("", "!", "*")
+
+
+def set_password_field(root: "Root", name: str, value: str) -> None:
+    """Put a hash or a lock into the shadow entry of the account. Raises GuestError."""
+    with Locked(root):
+        content = _read(root, SHADOW)
+        fields = accounts.entry(content, name)
+        if not fields:
+            raise GuestError(f"{SHADOW} has no entry for {name}")
+        if fields[1] != value:
+            changed = [fields[0], value, today() or fields[2], *fields[3:]]
+            _write(root, SHADOW, accounts.with_entry(content, changed))
+
+
+def today() -> str:
+    """Return the number of today in shadow(5), "" if the clock is obviously not set."""
+    day = int(time()) // 86400
+    return str(day) if day >= _FIRST_SANE_DAY else ""
+
+
+def relabel(root: "Root", path: str, log: "Log") -> None:
+    """Give the files below `path` their SELinux labels, if the image has the tool for that."""
+    restorecon = programs.usable(root, "restorecon")
+    if not restorecon:
+        return
+    try:
+        result = programs.run([restorecon, "-R", path])
+    except GuestError as error:
+        log.warning(str(error))
+    else:
+        if result.code:
+            log.warning(f"restorecon -R {path} {result}")
+
+
+def _create_by_program(root: "Root", name: str, shell: str, log: "Log") -> None:
+    """Let the image's own tool create the account, without a home.
+
+    If the tool fails, `_complete` edits the files instead.
+    """
+    words = _creating(root, name, shell)
+    if not words:
+        return
+    try:
+        result = programs.run(words)
+    except GuestError as error:
+        log.warning(f"{error}; the account files are edited instead")
+        return
+    if result.code:
+        log.warning(f"{words[0]} {result}; the account files are edited instead")
+
+
+def _creating(root: "Root", name: str, shell: str) -> "list[str]":
+    """Return the command that creates the account, [] if there is no tool for it."""
+    if root.read(PASSWD) is None:
+        return []  # every tool needs a passwd to start from
+    group_exists = bool(accounts.entry(_read(root, GROUP), name))
+    home = _home(root, name)
+    if useradd := programs.usable(root, "useradd"):
+        group = ["--gid", name] if group_exists else ["--user-group"]
+        return [useradd, "--no-create-home", "--home-dir", home, "--shell", shell, *group, name]
+    if adduser := _busybox_adduser(root):
+        group = ["-G", name] if group_exists else []
+        return [adduser, "-D", "-H", "-h", home, "-s", shell, *group, name]
+    return []
+
+
+def _home(root: "Root", name: str) -> str:
+    """Return the home of a new account, in the folder that useradd(8) would choose."""
+    for line in _read(root, "/etc/default/useradd").decode("utf-8", "replace").splitlines():
+        key, _, folder = line.partition("=")
+        if key == "HOME" and folder.startswith("/") and folder.isprintable() and ":" not in folder:
+            return f"{folder.rstrip('/')}/{name}"
+    return f"/home/{name}"
+
+
+def _busybox_adduser(root: "Root") -> str:
+    """Return the adduser of busybox; Debian has another one, with other options."""
+    adduser = programs.usable(root, "adduser")
+    real = root.resolve(adduser).rpartition("/")[2] if adduser else ""
+    return adduser if real.startswith("busybox") else ""
+
+
+def _complete(root: "Root", name: str, shell: str) -> None:
+    """Write the missing entries of the account, passwd last: no account before it is whole."""
+    settings = login_settings(root)
+    passwd, group = _read(root, PASSWD), _read(root, GROUP)
+    fields, own_group = accounts.entry(passwd, name), accounts.entry(group, name)
+    if fields:
+        account = accounts.account(fields)
+    else:
+        uid, gid = accounts.free_ids(passwd, group, own_group, settings)
+        account = Account(name, uid, gid, _home(root, name), shell)
+    needs_group = _needs_group(group, account)
+    if needs_group or own_group:
+        _edit(root, GSHADOW, lambda old: _with_group_shadow(old, name))
+    if needs_group:
+        _write(root, GROUP, accounts.with_entry(group, [name, "x", str(account.gid), ""]))
+    if needs_shadow(root, name):
+        days = [str(settings[key]) for key in ("PASS_MIN_DAYS", "PASS_MAX_DAYS", "PASS_WARN_AGE")]
+        entry = [name, LOCKED, today(), *days, "", "", ""]
+        _write(root, SHADOW, accounts.with_entry(_read(root, SHADOW), entry))
+    if not fields:
+        ids = [str(account.uid), str(account.gid)]
+        entry = [name, "x", *ids, "", account.home, shell]
+        _write(root, PASSWD, accounts.with_entry(passwd, entry))
+
+
+def _needs_group(group: bytes, account: Account) -> bool:
+    """Tell whether no group has the account's number or name."""
+    return not any(
+        fields[0] == account.name or accounts.number(fields, 2) == account.gid
+        for fields in accounts.entries(group)
+    )
+
+
+def _with_group_shadow(content: bytes, name: str) -> bytes:
+    if accounts.entry(content, name):
+        return content
+    return accounts.with_entry(content, [name, "!", "", ""])
+
+
+def _read(root: "Root", path: str) -> bytes:
+    return root.read(path) or b""
+
+
+def _write(root: "Root", path: str, content: bytes) -> None:
+    """Replace an account file; a new one gets the mode and group that distributions give it."""
+    if path in (SHADOW, GSHADOW):
+        shadow_group = accounts.number(accounts.entry(_read(root, GROUP), "shadow"), 2)
+        mode = 0o640 if shadow_group >= 0 else 0o600
+        root.replace(path, content, mode, (0, max(shadow_group, 0)))
+    else:
+        root.replace(path, content)
+
+
+def _edit(root: "Root", path: str, edit: "Callable[[bytes], bytes]") -> None:
+    """Replace an existing account file if `edit` changes it."""
+    old = root.read(path)
+    if old is not None and (new := edit(old)) != old:
+        _write(root, path, new)

@@ -1,0 +1,59 @@
+"""Boot: the state of one run of the steps, and what they have found out so far."""
+
+from posix import uname
+
+from agent.profile import Profile
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.azure.http import Endpoint
+    from agent.azure.retry import Deadline
+    from agent.formats.accounts import Account
+    from agent.log import Log
+    from agent.machine.media import Medium
+    from agent.protocol.imds import InstanceMetadata
+    from agent.root import Root
+    from agent.settings import Config
+
+
+class Boot:
+    """One run of the steps, and what it has found out so far.
+
+    Given: `root`, the endpoints `wireserver` and `imds`, `deadline`, `config`, `log`. `force` goes
+    on outside of Azure; `rehearsing` only tells what would be done; `mounts` waits for a medium and
+    lets the kernel mount one that our own readers cannot read. `old_name` is the host name at the
+    start.
+
+    Found: `vm_id` ("" if unknown), `metadata` and `medium` (None without), `profile`, the user's
+    `account` (None before the step `user`, and without a user), `notes` for the success report.
+    """
+
+    def __init__(
+        self,
+        root: "Root",
+        wireserver: "Endpoint",
+        imds: "Endpoint",
+        deadline: "Deadline",
+        config: "Config",
+        log: "Log",
+        *,
+        force: bool = False,
+        rehearsing: bool = False,
+        mounts: bool = True,
+    ) -> None:
+        self.root = root
+        self.wireserver = wireserver
+        self.imds = imds
+        self.deadline = deadline
+        self.config = config
+        self.log = log
+        self.force = force
+        self.rehearsing = rehearsing
+        self.mounts = mounts
+        self.old_name = uname().nodename
+        self.vm_id = ""
+        self.metadata: "InstanceMetadata | None" = None
+        self.medium: "Medium | None" = None
+        self.profile = Profile()
+        self.account: "Account | None" = None
+        self.notes: "tuple[str, ...]" = ()

@@ -1,0 +1,124 @@
+"""What commands share: each function reads the options of a command line into one value.
+
+`options` maps an option to its value, "" for a switch, as agent/cli.py has parsed them. Imports are
+made where they are needed, because `azready report ready` takes only a few of them.
+"""
+
+import posix
+
+from agent.errors import AzreadyError, PrivilegeError, UsageError, reason
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.azure.http import Endpoint
+    from agent.boot import Boot
+    from agent.log import Log
+    from agent.root import Root
+    from agent.settings import Config
+
+    Options = dict[str, str]
+
+DEFAULT_EXECUTABLE = "/usr/local/bin/azready"
+DEFAULT_DEADLINE = 1200.0  # seconds: the platform gives up after about 40 minutes
+CHECK_DEADLINE = 10.0  # seconds
+_LONGEST = 86400  # seconds
+_SPECIAL = " \"'\\%$;"  # characters that some unit or script would read as something else
+
+
+def tree(options: "Options", *, changes: bool = False) -> "Root":
+    """Return the tree of --root.
+
+    `changes` tells that the command changes files there, which takes root on this machine itself.
+    Raises UsageError if there is no such folder, and PrivilegeError.
+    """
+    from agent.root import Root
+
+    given = options.get("--root", "/")
+    root = Root(given if given.startswith("/") else f"{posix.getcwd()}/{given}")
+    if changes and root.is_live and posix.geteuid() != 0 and "--dry-run" not in options:
+        raise PrivilegeError(
+            "this command changes the machine and needs root: run it as root, or name another tree "
+            "with --root DIR"
+        )
+    return root
+
+
+def config(root: "Root", options: "Options") -> "Config":
+    """Return the settings in --config, else those of the tree. Raises UsageError, GuestError."""
+    from agent.settings import load
+
+    return load(root, options.get("--config", ""))
+
+
+def boot(root: "Root", options: "Options", config: "Config | None", log: "Log") -> "Boot":
+    """Return a run as the command line and the settings describe it; the command line comes first.
+
+    Without `config` the defaults hold. Raises UsageError.
+    """
+    from agent.azure.retry import Deadline
+    from agent.boot import Boot
+    from agent.settings import Config
+
+    config = config or Config()
+    return Boot(
+        root,
+        endpoint(options, "--wireserver", config.wireserver),
+        endpoint(options, "--imds", config.imds),
+        Deadline(seconds(options, config.deadline)),
+        config,
+        log,
+        force="--force" in options,
+        rehearsing="--dry-run" in options,
+    )
+
+
+def endpoint(options: "Options", option: str, default: str) -> "Endpoint":
+    """Return the address in `option`, else the URL `default`. Raises UsageError."""
+    from agent.azure import http
+
+    return http.endpoint(options.get(option, default))
+
+
+def seconds(options: "Options", default: float = DEFAULT_DEADLINE) -> float:
+    """Return the seconds of --deadline, else `default`. Raises UsageError."""
+    text = options.get("--deadline", str(default))
+    try:
+        found = float(text)
+    except ValueError:
+        found = 0.0
+    if not 1 <= found <= _LONGEST:
+        raise UsageError(f"--deadline {text!r} is not a number of seconds from 1 to {_LONGEST}")
+    return found
+
+
+def init_system(options: "Options") -> str:
+    """Return the name in --init, "" without it. Raises UsageError for an unknown name."""
+    from agent.init import SYSTEMS
+
+    name = options.get("--init", "")
+    if name and name not in SYSTEMS:
+        raise UsageError(f"unknown init system --init {name!r}: use one of {', '.join(SYSTEMS)}")
+    return name
+
+
+def executable(options: "Options") -> str:
+    """Return the path of azready in the image: --exec, else the default. Raises UsageError."""
+    path = options.get("--exec", DEFAULT_EXECUTABLE)
+    if not path.startswith("/") or not path.isprintable() or set(path) & set(_SPECIAL):
+        raise UsageError(
+            f"--exec {path!r} must be an absolute path without spaces, quotes, ;, %, $ and \\"
+        )
+    return path
+
+
+def write(text: str) -> None:
+    """Write `text` to standard output.
+
+    Raises AzreadyError: a unit that a full disk cut off must not pass for a printed one.
+    """
+    data = memoryview(text.encode("utf-8", "backslashreplace"))
+    try:
+        while data:
+            data = data[posix.write(1, data) :]
+    except OSError as error:
+        raise AzreadyError(f"cannot write to standard output: {reason(error)}") from None

@@ -1,1 +1,0 @@
-"""Changes this machine. Every function takes the root it works under. Never imports `agent.azure`."""

@@ -1,0 +1,1 @@
+"""Facts of this machine: identity (DMI), optical media, links and routes. Talks to nobody."""

@@ -1,0 +1,147 @@
+"""Helper programs of the image: used if they are present, never required.
+
+They run without a shell, in an environment of our own, and in a process group that is killed when
+its time is up. Secrets are passed through standard input only. Programs run for this machine alone:
+those of another root may be for another processor.
+"""
+
+import posix
+from _signal import SIGKILL, SIGPIPE
+from select import POLLIN, poll
+from time import monotonic, sleep
+
+from agent.errors import GuestError, reason
+from agent.record import record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from agent.root import Root
+
+FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+LIMIT = 60.0  # seconds
+MAX_OUTPUT = 64 * 1024  # bytes that are kept
+
+_ENVIRONMENT = {"PATH": ":".join(FOLDERS), "LC_ALL": "C", "HOME": "/root"}
+
+
+@record
+class Result:
+    """How a program ended.
+
+    `code` is its exit status, minus the signal if one killed it; `output` is what it wrote to
+    standard output and standard error.
+    """
+
+    code: int
+    output: str
+
+    def __str__(self) -> str:
+        said = " ".join(self.output.split())[:300]
+        ended = "exited with status" if self.code >= 0 else "was killed by signal"
+        return f"{ended} {abs(self.code)}" + (f": {said}" if said else "")
+
+
+def find(root: "Root", name: str) -> str:
+    """Return the path of the program `name` inside `root`, "" if it is missing."""
+    return next(
+        (f"{folder}/{name}" for folder in FOLDERS if root.is_executable(f"{folder}/{name}")), ""
+    )
+
+
+def usable(root: "Root", name: str) -> str:
+    """Return what find() does for this machine, "" for every other root."""
+    return find(root, name) if root.is_live else ""
+
+
+def run(
+    words: "list[str]",
+    *,
+    stdin: bytes = b"",
+    limit: float = LIMIT,
+    on_output: "Callable[[bytes], None] | None" = None,
+) -> Result:
+    """Run the program `words[0]` (a path), wait for it, and kill it after `limit` seconds.
+
+    What it started is killed, too. It can read `stdin` (at most 4096 bytes, which every pipe holds)
+    and nothing else; `on_output` gets each piece of its output as it comes. Raises GuestError if it
+    cannot be started or is killed.
+    """
+    if len(stdin) > 4096:
+        raise GuestError(f"cannot give {len(stdin)} bytes to {words[0]}: the limit is 4096")
+    given, mine = posix.pipe2(posix.O_CLOEXEC)
+    output, theirs = posix.pipe2(posix.O_CLOEXEC)
+    try:
+        posix.write(mine, stdin)
+    finally:
+        posix.close(mine)
+    actions = [
+        (posix.POSIX_SPAWN_DUP2, given, 0),
+        (posix.POSIX_SPAWN_DUP2, theirs, 1),
+        (posix.POSIX_SPAWN_DUP2, theirs, 2),
+    ]
+    try:
+        child = posix.posix_spawn(
+            words[0], words, _ENVIRONMENT, file_actions=actions, setpgroup=0, setsigdef=[SIGPIPE]
+        )
+    except OSError as error:
+        posix.close(output)
+        raise GuestError(f"cannot run {words[0]}: {reason(error)}") from None
+    finally:
+        posix.close(given)
+        posix.close(theirs)
+    kept = bytearray()
+
+    def take(piece: bytes) -> None:
+        kept.extend(piece[: MAX_OUTPUT - len(kept)])
+        if on_output:
+            on_output(piece)
+
+    try:
+        code = _attend(child, output, limit, take)
+    finally:
+        posix.close(output)
+    if code is None:
+        raise GuestError(f"{words[0]} was killed: it ran for more than {limit:g} s")
+    return Result(code, kept.decode("utf-8", "replace"))
+
+
+def _attend(child: int, output: int, limit: float, take: "Callable[[bytes], None]") -> "int | None":
+    """Read until the child has ended; return its exit status, None if its time was up.
+
+    In any case the child is gone afterwards.
+    """
+    end = monotonic() + limit
+    ready = poll()
+    ready.register(output, POLLIN)
+    is_open = True
+    status: "int | None" = None
+    try:
+        while status is None and monotonic() < end:
+            if is_open:
+                is_open = _take_one(ready, output, 50, take)
+            else:
+                sleep(0.001)
+            pid, found = posix.waitpid(child, posix.WNOHANG)
+            status = found if pid else None
+        # Take the rest of the pipe. A background process of the child may hold it open for ever.
+        while status is not None and is_open and _take_one(ready, output, 0, take):
+            pass
+    finally:
+        if status is None:
+            posix.killpg(child, SIGKILL)
+            posix.waitpid(child, 0)
+    return None if status is None else posix.waitstatus_to_exitcode(status)
+
+
+def _take_one(
+    ready: "poll", output: int, milliseconds: int, take: "Callable[[bytes], None]"
+) -> bool:
+    """Take one piece of output; return False at its end or, without waiting, if there is none."""
+    if not ready.poll(milliseconds):
+        return milliseconds > 0
+    piece = posix.read(output, 65536)
+    if piece:
+        take(piece)
+    return bool(piece)

@@ -1,0 +1,113 @@
+"""Save the customData, and run it if it is a script and the settings say so.
+
+It runs once for a VM: that it was started is recorded before, so that no later run starts it again.
+"""
+
+import posix
+
+from agent import programs
+from agent.change import Change, Step
+from agent.errors import GuestError
+from agent.steps import payload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.boot import Boot
+    from agent.change import Changes
+    from agent.log import Log
+    from agent.root import Root
+
+NAME = "customdata"
+_MODE = 0o600
+_ENDED = "exited with status"
+
+
+def changes(boot: "Boot") -> "Changes":
+    """Yield the saving and the run, and leave the script's status in `boot.notes`.
+
+    Raises GuestError if the script failed, now or in an earlier run for this VM.
+    """
+    data = boot.profile.custom_data()
+    if not data:
+        return
+    path = f"{boot.config.state_directory}/{NAME}"
+    yield from payload.saving(boot, "customData", path, data)
+    if not boot.config.run_custom_data:
+        return
+    if not data.startswith(b"#!"):
+        boot.log.info("the customData is not run: it is not a script, which starts with #!")
+        return
+    if not boot.root.is_live:
+        raise GuestError(f"the customData cannot be run below {boot.root}, only on the machine")
+    started = f"{boot.config.state_directory}/{boot.vm_id or 'unknown'}.{NAME}"
+    earlier = boot.root.read(started)
+    if earlier is None:
+        yield Change(f"run {path}", lambda: _run(boot, path, data, started))
+    _judge(boot, boot.root.read(started), ran_before=earlier is not None)
+
+
+def _judge(boot: "Boot", note: "bytes | None", *, ran_before: bool) -> None:
+    """Read the note about the run; None in a rehearsal. Raises GuestError for a failed script."""
+    if note is None:
+        return
+    words = note.decode("ascii", "replace").split()
+    if not words or not words[-1].lstrip("-").isdigit():
+        boot.log.warning(
+            "an earlier run started the customData and did not see its end: it is not run again"
+        )
+        return
+    if ran_before:
+        boot.log.info(f"the customData ran before and {_ENDED} {words[-1]}: it is not run again")
+    boot.notes = (f"custom_data_exit_code={words[-1]}",)
+    if words[-1] != "0":
+        raise GuestError(f"the customData script {_ENDED} {words[-1]}")
+
+
+def _run(boot: "Boot", path: str, script: bytes, started: str) -> None:
+    root = boot.root
+    line = script[2:].partition(b"\n")[0].decode("utf-8", "surrogateescape")
+    interpreter = line.strip().split(None, 1)
+    if not interpreter:
+        raise GuestError("the customData names no interpreter after #!")
+    root.replace(started, b"started\n", _MODE, like_old=False)
+    # By its interpreter, because the state directory may be mounted noexec.
+    words = [*_outside(root), *interpreter, root.resolve(path)]
+    lines = _Lines(boot.log)
+    result = programs.run(words, limit=boot.deadline.left(), on_output=lines)
+    lines.end()
+    root.replace(started, f"{_ENDED} {result.code}\n".encode(), _MODE, like_old=False)
+    boot.log.info(f"{NAME} {_ENDED} {result.code}")
+
+
+def _outside(root: "Root") -> "list[str]":
+    """Return the words that start a program outside the sandbox of the unit, under systemd.
+
+    A script may install packages.
+    """
+    run = programs.usable(root, "systemd-run")
+    is_unit = posix.environ.get(b"INVOCATION_ID") is not None
+    if not run or not is_unit or not root.is_folder("/run/systemd/system"):
+        return []
+    return [run, "--quiet", "--wait", "--pipe", "--collect", f"--unit=azready-{NAME}", "--"]
+
+
+class _Lines:
+    """Logs whole lines of output as they come."""
+
+    def __init__(self, log: "Log") -> None:
+        self._log = log
+        self._rest = b""
+
+    def __call__(self, piece: bytes) -> None:
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            self._log.info(f"{NAME}: {line.decode('utf-8', 'replace')[:1000]}")
+        self._rest = self._rest[-4096:]
+
+    def end(self) -> None:
+        """Log what came after the last line break."""
+        if self._rest:
+            self(b"\n")
+
+
+CUSTOM_DATA = Step("custom_data", "Save the customData, and run it if run_custom_data.", changes)

@@ -1,0 +1,160 @@
+"""Random hostile images through every command that changes files: the world outside stays."""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent import init
+from agent.azure import http
+from agent.azure.retry import Deadline
+from agent.boot import Boot
+from agent.change import Change
+from agent.commands import generalize, install, provision, uninstall
+from agent.errors import AzreadyError
+from agent.protocol import imds
+from agent.root import Root
+from agent.settings import Config
+from agent.steps import DISABLE, MARKER
+from scripts.simulator import platform
+from scripts.simulator.scenario import VM
+from scripts.tasks import guests
+from tests.conftest import TOP, Lines
+
+NOWHERE = http.endpoint("http://127.0.0.1:9")
+MACHINE = VM(media="cd", password="p", disable_password="false", custom_data="c", user_data="dQ==")
+PLACES = (
+    *("etc", "etc/passwd", "etc/shadow", "etc/group", "etc/hosts", "etc/hostname", "etc/ssh"),
+    *("etc/ssh/sshd_config", "etc/ssh/sshd_config.d", "etc/sudoers.d", "etc/sudoers.d/90-azready"),
+    *("etc/skel", "etc/skel/.ssh", "etc/.pwd.lock", "etc/machine-id", "etc/azready.toml"),
+    *("etc/systemd", "etc/systemd/system", "etc/systemd/system/multi-user.target.wants"),
+    *("etc/systemd/system/azready.service", "etc/init.d", "etc/init.d/.depend.start", "etc/rc2.d"),
+    *("home", "home/ann", "home/azureuser", "home/azureuser/.ssh", "home/ann/.bash_history"),
+    *("home/azureuser/.ssh/authorized_keys", "usr", "usr/local/bin", "usr/local/bin/azready"),
+    *("var", "var/lib", "var/lib/azready", "var/lib/azready/customdata", "var/lib/hyperv"),
+    *("var/lib/hyperv/.kvp_pool_1", "var/log", "var/log/syslog", "var/log/azure", "var/mail/ann"),
+    *("dev", "dev/sr0", "root", "root/.bash_history", "var/lib/cloud", "var/lib/dhcp"),
+)
+KINDS = ("out", "out file", "up", "circle", "fifo", "folder", "hard link", "junk", "missing")
+trees = st.dictionaries(st.sampled_from(PLACES), st.sampled_from(KINDS), max_size=6)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making users takes root")
+@settings(max_examples=500)
+@given(trees, st.sampled_from(sorted(init.SYSTEMS)))
+def test_nothing_outside_of_a_hostile_image_is_touched(tree: dict[str, str], system: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        world = pathlib.Path(folder)
+        outside, image = world / "outside", world / "image"
+        lay_out(outside, image, tree)
+        before = picture(outside)
+        work_on(image, system)
+        assert picture(outside) == before
+        assert sorted(path.name for path in world.iterdir()) == ["image", "outside"]
+        shutil.rmtree(image)
+
+
+def lay_out(outside: pathlib.Path, image: pathlib.Path, tree: dict[str, str]) -> None:
+    for name in ("ann", ".ssh", "azready", "system"):
+        (outside / name).mkdir(parents=True)
+        (outside / name / "file").write_text("kept")
+    (outside / "file").write_text("ann:x:1000:1000::/home/ann:/bin/sh\n")
+    guests.sketch(image, MACHINE)
+    (image / "home/ann").mkdir(parents=True)
+    os.chown(image / "home/ann", 1000, 1000)
+    with open(image / "etc/passwd", "a") as passwd:
+        passwd.write("ann:x:1000:1000::/home/ann:/bin/sh\n")
+    for name, kind in tree.items():
+        place = image / name
+        with contextlib.suppress(OSError):
+            spoil(place, kind, outside)
+
+
+def spoil(place: pathlib.Path, kind: str, outside: pathlib.Path) -> None:
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.is_dir() and not place.is_symlink():
+        shutil.rmtree(place)
+    place.unlink(missing_ok=True)
+    if kind == "out":
+        place.symlink_to(outside)
+    elif kind == "out file":
+        place.symlink_to(outside / "file")
+    elif kind == "up":
+        place.symlink_to("../" * 12 + str(outside).lstrip("/"))
+    elif kind == "circle":
+        place.symlink_to(place.name)
+    elif kind == "fifo":
+        os.mkfifo(place)
+    elif kind == "folder":
+        place.mkdir()
+    elif kind == "hard link":
+        os.link(outside / "file", place)
+    elif kind == "junk":
+        place.write_bytes(b"\xff\n:::::\n" * 3)
+
+
+def work_on(image: pathlib.Path, system: str) -> None:
+    """Run everything that changes files; errors of ours are fine."""
+    root = Root(str(image))
+    program = b"\x7fELF" + bytes(60)
+    streams = (
+        lambda: install.changes(root, "/usr/local/bin/azready", program, init.SYSTEMS[system]),
+        lambda: first_boot(root),
+        lambda: iter(generalize.changes(root, "/var/lib/azready", "ann")),
+        lambda: iter(generalize.changes(root, "/var/lib/azready", "")),
+        lambda: uninstall.changes(root, "/usr/local/bin/azready"),
+    )
+    for stream in streams:
+        with contextlib.suppress(AzreadyError):
+            changes: Iterator[Change] = stream()  # type: ignore[no-untyped-call]
+            for change in changes:
+                with contextlib.suppress(AzreadyError):
+                    change.apply()
+
+
+def first_boot(root: Root) -> Iterator[Change]:
+    config = Config({"media.wait": 0, "fatal": (), "sshd.edit": True})
+    boot = Boot(root, NOWHERE, NOWHERE, Deadline(5), config, Lines())
+    boot.metadata = imds.parse(json.dumps(platform.instance(MACHINE, extended=True)).encode())
+    boot.vm_id = MACHINE.vm_id
+    collected: list[Change] = []
+
+    def act(changes: Iterator[Change]) -> None:
+        for change in changes:
+            change.apply()
+
+    provision._carry_out(boot, act, collected.append)  # type: ignore[arg-type]
+    provision._record_failure(boot, "a reason")
+    yield from MARKER.changes(boot)
+    yield from DISABLE.changes(boot)
+
+
+def picture(folder: pathlib.Path) -> dict[str, tuple[object, ...]]:
+    """Everything about everything below the folder, byte for byte."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in [folder, *folder.rglob("*")]:
+        status = path.lstat()
+        content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
+        found[str(path)] = (status.st_mode, status.st_uid, status.st_gid, content)
+    return found
+
+
+def test_no_path_of_a_root_is_joined_by_hand() -> None:
+    """The agent opens files through Root; elsewhere `root` is never a string, nor put into one."""
+    allowed = {"root.py", "walk.py", "tree.py", "cli.py"}  # cli.py opens / for a lost stdin
+    joined = re.compile(r"""root: str\b|f["'][^"'\n]*\{(?:self\._)?root(?:\.path)?\}/|root \+ """)
+    for file in sorted((TOP / "agent").rglob("*.py")):
+        text = file.read_text()
+        if file.name not in allowed:
+            assert not re.search(r"posix\.(open|stat|lstat|unlink|rename|mkdir)\(", text), file
+            if file.name != "initramfs.py":  # shell variables, in a script
+                assert not joined.search(text), file

@@ -1,0 +1,33 @@
+"""Records of key-value pools, and the reports in them."""
+
+import pytest
+
+from agent.protocol import kvp
+
+
+def test_characters_are_never_cut() -> None:
+    for text in ("é" * 2000, "a" + "é" * 2000, "名" * 2000, "😀" * 600):
+        ((key, value),) = kvp.parse(kvp.record(text, text))
+        assert text.startswith(key)
+        assert text.startswith(value)
+        assert kvp.MAX_VALUE - 3 <= len(value.encode()) <= kvp.MAX_VALUE
+
+
+def test_a_row_quotes_what_it_must() -> None:
+    text = kvp.error('disk "a|b"\nfull', "azready/1", "T", "id")
+    assert (
+        text
+        == 'result=error|"reason=disk ""a|b"" full"|agent=azready/1|vm_id=id|timestamp=T|documentation_url=https://aka.ms/linuxprovisioningerror'
+    )
+    assert (
+        kvp.success("azready/1", "T", "id", ("a=b",))
+        == "result=success|agent=azready/1|timestamp=T|vm_id=id|a=b"
+    )
+
+
+def test_a_pool_that_is_not_one_is_an_error() -> None:
+    assert kvp.parse(b"") == []
+    with pytest.raises(kvp.KvpError, match="3 bytes long, not a multiple of 2560"):
+        kvp.parse(b"abc")
+    with pytest.raises(kvp.KvpError, match="not UTF-8"):
+        kvp.parse(b"\xff" * kvp.RECORD_SIZE)

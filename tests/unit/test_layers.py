@@ -1,0 +1,60 @@
+"""Imports of the agent run one way, and its pure rooms import nothing but pure modules."""
+
+import ast
+import pathlib
+from collections.abc import Iterator
+
+TOP = pathlib.Path(__file__).parents[2]
+# A module imports its own layer and those below it; types alone may be named upwards.
+LAYERS = (
+    {"__main__"},
+    {"cli"},
+    {"commands"},
+    {"settings"},
+    {"steps"},
+    {"boot", "accounts", "init"},
+    {"azure", "machine", "profile", "change"},
+    {"programs", "root"},
+    {"walk", "tree"},
+    {"protocol", "formats"},
+    {"errors", "record", "log"},
+)
+LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
+
+
+def imports(file: pathlib.Path) -> Iterator[str]:
+    """The rooms of the agent that a file imports when it runs."""
+    tree = ast.parse(file.read_bytes())
+    types = [
+        node
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If)
+        and isinstance(node.test, ast.Name)
+        and node.test.id == "TYPE_CHECKING"
+    ]
+    skipped = {id(inner) for node in types for inner in ast.walk(node)}
+    for node in ast.walk(tree):
+        if id(node) in skipped or not isinstance(node, ast.ImportFrom):
+            continue
+        if node.module == "agent":
+            yield from (alias.name for alias in node.names if alias.name != "__version__")
+        elif node.module and node.module.startswith("agent."):
+            yield node.module.split(".")[1]
+
+
+def test_imports_run_one_way() -> None:
+    for file in (TOP / "agent").rglob("*.py"):
+        room = file.relative_to(TOP / "agent").parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for other in imports(file):
+            assert LEVEL[room] <= LEVEL[other], f"{file} imports agent.{other}"
+
+
+def test_every_room_has_its_layer() -> None:
+    rooms = {
+        path.name.removesuffix(".py")
+        for path in (TOP / "agent").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").exists()
+    }
+    assert rooms - {"__init__"} == set(LEVEL)
