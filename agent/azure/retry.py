@@ -62,16 +62,22 @@ def retry(what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log") ->
                 ) from None
             pause = _backoff(attempt) if failure.wait is None else min(failure.wait, LONGEST_WAIT)
             pause = min(pause, left - LAST_TRY)
-            # Only powers of two are shown: 20 minutes of tries must not fill a console.
+            # Without --verbose, only powers of two are shown: a console must not fill up.
             say = log.warning if attempt & (attempt - 1) == 0 else log.debug
-            say(
-                f"{what}: try {attempt} failed after {monotonic() - started:.3f} s: {failure}; "
-                f"next try in {pause:.1f} s"
-            )
+            took = monotonic() - started
+            tried = f"try {attempt}" + _hidden(attempt) * (not log.verbose)
+            say(f"{what}: {tried} failed after {took:.3f} s: {failure}; next try in {pause:.1f} s")
             sleep(pause)
         else:
             log.debug(f"{what}: try {attempt} succeeded after {monotonic() - started:.3f} s")
             return result
+
+
+def _hidden(attempt: int) -> str:
+    """Return how many tries since the last power of two were not shown, for a power of two."""
+    return (
+        f" ({attempt // 2 - 1} not shown)" if attempt > 2 and attempt & (attempt - 1) == 0 else ""
+    )
 
 
 def _backoff(attempt: int) -> float:

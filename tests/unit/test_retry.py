@@ -85,3 +85,23 @@ def test_a_nearer_deadline_is_never_behind_the_outer_one(clock: Clock) -> None:
     assert outer.within(30).left() == 2
     clock.now += 8
     assert outer.left() == outer.within(30).left() == 0
+
+
+def test_tries_that_are_not_shown_are_counted(log: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retry, "sleep", lambda _: None)
+    log.verbose = False
+    failures = iter(range(9))
+
+    def once() -> str:
+        if next(failures, None) is None:
+            return "done"
+        raise Transient("busy")
+
+    assert retry.retry("asking", once, Deadline(60), log) == "done"
+    shown = [line.partition(" failed")[0] for line in log.lines if "warning" in line]
+    assert [line.partition("asking: ")[2] for line in shown] == [
+        "try 1",
+        "try 2",
+        "try 4 (1 not shown)",
+        "try 8 (3 not shown)",
+    ]
