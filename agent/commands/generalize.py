@@ -102,7 +102,7 @@ def changes(root: "Root", state_directory: str, user: str) -> "list[Change]":
 
     Raises UsageError if the user cannot be removed, and GuestError.
     """
-    removed = list(_removed(root, state_directory))
+    removed = list(dict.fromkeys(_removed(root, state_directory)))
     listed = [_removal(root, path) for path in removed]
     listed += _logs(root, removed)
     if root.read(_MACHINE_ID):
@@ -111,9 +111,14 @@ def changes(root: "Root", state_directory: str, user: str) -> "list[Change]":
     listed += _host_name(root)
     if user:
         listed += departure.changes(root, user)
+    # Some of it may be listed already. Removals are not compared by text: different names may read
+    # the same when they are printed.
+    known = {change.text for change in listed}
     for name in init.installed(root):
-        listed += init.SYSTEMS[name].enabling(root)
-    return list({change.text: change for change in listed}.values())
+        listed += [
+            change for change in init.SYSTEMS[name].enabling(root) if change.text not in known
+        ]
+    return listed
 
 
 def _removed(root: "Root", state_directory: str) -> "Iterator[str]":

@@ -23,11 +23,10 @@ def run(options: "dict[str, str]", log: "Log") -> int:
 
 def changes(root: "Root", executable: str) -> "Changes":
     """Yield the removal of links, units and the file. Raises GuestError."""
-    installed = init.installed(root)
-    if links := init.enabled(root):
+    if links := init.entries(root):
         text = f"disable azready: remove {', '.join(links)}"
         yield Change(text, lambda: [root.discard(link) for link in links])
-    for name in installed:
-        yield from init.SYSTEMS[name].removing(root)
+    for system in init.SYSTEMS.values():
+        yield from system.removing(root)
     if root.status(executable, follow=False) is not None:
         yield Change(f"remove {executable}", lambda: root.discard(executable))

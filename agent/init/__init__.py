@@ -68,6 +68,12 @@ def enabled(root: "Root") -> "list[str]":
     return list(dict.fromkeys(found))
 
 
+def entries(root: "Root") -> "list[str]":
+    """Return every link or file that `disable` removes, in effect or not. Raises GuestError."""
+    found = (link for system in SYSTEMS.values() for link in system.entries(root))
+    return list(dict.fromkeys(found))
+
+
 def disable(root: "Root") -> "list[str]":
     """Remove every link or file that makes a boot start azready; return them.
 

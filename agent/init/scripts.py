@@ -114,9 +114,13 @@ class Scripts:
         links = [link for link in self.links if root.is_link(link)]
         return links + [path for path in self.flags if root.exists(path)]
 
+    def entries(self, root: "Root") -> "list[str]":
+        """Return what `disable` removes, in effect or not. Raises GuestError."""
+        return self.enabled(root)
+
     def disable(self, root: "Root") -> "list[str]":
         """Remove the links and flags; return those that were there. Raises GuestError."""
-        return [path for path in self.enabled(root) if root.discard(path)]
+        return [path for path in self.entries(root) if root.discard(path)]
 
     def removing(self, root: "Root") -> "Iterator[Change]":
         """Yield the removal of the files, with the folders that are azready's own."""

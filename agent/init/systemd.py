@@ -120,12 +120,14 @@ class _Systemd(Scripts):
         """Return every link below /etc/systemd/system that starts the unit, none if masked."""
         return [] if is_masked(root, NAME) else links(root, PATH, NAME)
 
-    def disable(self, root: "Root") -> "list[str]":
-        """Remove every link that starts the unit; return those that were there."""
-        return [link for link in links(root, PATH, NAME) if root.discard(link)]
+    def entries(self, root: "Root") -> "list[str]":
+        """Return every link, also of a masked unit: without the mask it starts the unit again."""
+        return links(root, PATH, NAME)
 
     def removing(self, root: "Root") -> "Iterator[Change]":
         """Yield the removal of unit and preset; a package's unit is the package's."""
+        if not self.place(root):
+            return
         for path in (UNIT, PRESET):
             if root.status(path, follow=False) is not None:
                 yield _removal(root, path)

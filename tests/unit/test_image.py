@@ -295,6 +295,50 @@ def test_a_home_that_holds_another_is_a_usage_error(used: pathlib.Path) -> None:
         generalize.changes(Root(str(used)), "/var/lib/azready", "ann")
 
 
+def test_uninstall_leaves_no_link_of_a_masked_unit(image: pathlib.Path) -> None:
+    units = image / "etc/systemd/system"
+    (image / "usr/lib/systemd/system").mkdir()
+    (image / "usr/lib/systemd/system/azready.service").touch()
+    (units / "azready.service").symlink_to("/dev/null")
+    (units / "multi-user.target.wants").mkdir()
+    (units / "multi-user.target.wants/azready.service").symlink_to(
+        "/usr/lib/systemd/system/azready.service"
+    )
+    root = Root(str(image))
+    assert init.enabled(root) == []
+    assert perform(uninstall.changes(root, "/usr/local/bin/azready"), Lines()) == 2
+    assert init.enabled(root) == []
+    assert list(uninstall.changes(root, "/usr/local/bin/azready")) == []
+
+
+def test_uninstall_leaves_the_order_of_insserv_without_a_script(image: pathlib.Path) -> None:
+    order = image / "etc/init.d/.depend.start"
+    order.parent.mkdir()
+    order.write_text("TARGETS = ssh azready\nssh: azready\n")
+    root = Root(str(image))
+    assert perform(uninstall.changes(root, "/usr/local/bin/azready"), Lines()) == 1
+    assert order.read_text() == "TARGETS = ssh\n"
+
+
+def test_generalize_removes_names_that_read_the_same(image: pathlib.Path) -> None:
+    (image / "root").mkdir()
+    for name in (".a\x1b_history", ".a\\x1b_history"):
+        (image / "root" / name).write_text("secret")
+    root = Root(str(image))
+    for change in generalize.changes(root, "/var/lib/azready", ""):
+        change.apply()
+    assert list((image / "root").iterdir()) == []
+    assert generalize.changes(root, "/var/lib/azready", "") == []
+
+
+def test_generalize_lists_nothing_twice(used: pathlib.Path) -> None:
+    (used / "var/lib/azready/disabled").touch()
+    for folder in ("/var/lib/azready", "/var/lib/cloud"):
+        texts = [change.text for change in generalize.changes(Root(str(used)), folder, "")]
+        assert len(texts) == len(set(texts))
+        assert "remove /var/lib/azready/disabled" in texts
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may")
 def test_this_machine_takes_root() -> None:
     assert azready("install").returncode == 5
