@@ -6,6 +6,7 @@ So what was rehearsed is what is performed, and a second run is the empty stream
 """
 
 from agent.errors import GuestError
+from agent.log import printable
 from agent.record import record
 
 TYPE_CHECKING = False
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
 
     from agent.boot import Boot
     from agent.log import Log
+    from agent.root import Root
 
     Changes = Generator["Change", None, None]
 
@@ -42,6 +44,17 @@ class Step:
     summary: str
     changes: "Callable[[Boot], Iterator[Change]]"
     fatal: bool = False
+
+
+def removal(root: "Root", path: str) -> Change:
+    """Return the removal of a file, a link, or a folder with its content."""
+    return Change(f"remove {printable(path)}", lambda: root.discard_tree(path))
+
+
+def discarding(root: "Root", *paths: str) -> Change:
+    """Return the removal of files and links; a folder in the place of one is an error."""
+    text = f"remove {', '.join(map(printable, paths))}"
+    return Change(text, lambda: [root.discard(path) for path in paths])
 
 
 def perform(changes: "Iterator[Change]", log: "Log") -> int:

@@ -8,7 +8,7 @@ import posix
 from stat import S_ISDIR
 
 from agent import accounts
-from agent.change import Change
+from agent.change import Change, removal
 from agent.errors import GuestError, UsageError
 from agent.formats import accounts as formats
 from agent.log import printable
@@ -41,12 +41,8 @@ def changes(root: "Root", user: str) -> "Iterator[Change]":
     paths = [*(f"{folder}/{user}" for folder in _OF_USERS), account.home, home]
     for path in dict.fromkeys(paths):
         if root.status(path, follow=False) is not None:
-            yield _removal(root, path)
+            yield removal(root, path)
     yield Change(f"remove the user {user} (uid {account.uid})", lambda: accounts.remove(root, user))
-
-
-def _removal(root: "Root", path: str) -> Change:
-    return Change(f"remove {printable(path)}", lambda: root.discard_tree(path))
 
 
 def _home(root: "Root", account: "Account", refused: str) -> str:

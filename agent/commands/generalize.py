@@ -8,7 +8,7 @@ import posix
 from stat import S_ISDIR, S_ISREG
 
 from agent import init
-from agent.change import Change
+from agent.change import Change, removal
 from agent.commands import common, departure
 from agent.errors import EXIT_DONE, UsageError
 from agent.formats import hosts, sshd_config, sudoers
@@ -103,7 +103,7 @@ def changes(root: "Root", state_directory: str, user: str) -> "list[Change]":
     Raises UsageError if the user cannot be removed, and GuestError.
     """
     removed = list(dict.fromkeys(_removed(root, state_directory)))
-    listed = [_removal(root, path) for path in removed]
+    listed = [removal(root, path) for path in removed]
     listed += _logs(root, removed)
     if root.read(_MACHINE_ID):
         # Empty, not missing and not "uninitialized": machine-id(5) on images.
@@ -148,7 +148,7 @@ def _logs(root: "Root", removed: "list[str]") -> "Iterator[Change]":
             elif S_ISDIR(status.st_mode) or (
                 S_ISREG(status.st_mode) and (name.endswith(_ROTATED) or status.st_nlink != 1)
             ):
-                yield _removal(root, path)
+                yield removal(root, path)
             elif S_ISREG(status.st_mode) and status.st_size:
                 yield _emptying(root, path)
 
@@ -163,11 +163,7 @@ def _host_name(root: "Root") -> "Iterator[Change]":
     if cleaned != content:
         text = f"remove {printable(name)} from {HOSTS}"
         yield Change(text, lambda: root.replace(HOSTS, cleaned))
-    yield _removal(root, HOSTNAME)
-
-
-def _removal(root: "Root", path: str) -> Change:
-    return Change(f"remove {printable(path)}", lambda: root.discard_tree(path))
+    yield removal(root, HOSTNAME)
 
 
 def _emptying(root: "Root", path: str) -> Change:

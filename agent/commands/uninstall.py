@@ -1,7 +1,7 @@
 """`azready uninstall`: remove azready and its unit from an image; markers and settings stay."""
 
 from agent import init
-from agent.change import Change, perform, rehearse
+from agent.change import Change, discarding, perform, rehearse
 from agent.commands import common
 from agent.errors import EXIT_DONE
 
@@ -29,4 +29,4 @@ def changes(root: "Root", executable: str) -> "Changes":
     for system in init.SYSTEMS.values():
         yield from system.removing(root)
     if root.status(executable, follow=False) is not None:
-        yield Change(f"remove {executable}", lambda: root.discard(executable))
+        yield discarding(root, executable)

@@ -5,7 +5,7 @@ without the init system's own tools. Where services start one after the other, a
 the network, which it would wait for otherwise, and before sshd.
 """
 
-from agent.change import Change
+from agent.change import Change, removal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,16 +128,12 @@ class Scripts:
             return
         for place in dict.fromkeys(_own(path) for path in self.texts):
             if root.status(place, follow=False) is not None:
-                yield _removal(root, place)
+                yield removal(root, place)
 
 
 def write(root: "Root", path: str, text: str, mode: int) -> Change:
     """Return the change that makes `text` the content of a file."""
     return Change(f"write {path}", lambda: root.replace(path, text.encode(), mode))
-
-
-def _removal(root: "Root", path: str) -> Change:
-    return Change(f"remove {path}", lambda: root.discard_tree(path))
 
 
 def _own(path: str) -> str:

@@ -4,7 +4,7 @@ Enabling is a symbolic link, so disabling works by removing it, without systemct
 running systemd.
 """
 
-from agent.change import Change
+from agent.change import Change, discarding
 from agent.init import scripts
 from agent.init.scripts import Scripts
 
@@ -108,7 +108,7 @@ class _Systemd(Scripts):
     def enabling(self, root: "Root") -> "Iterator[Change]":
         """Yield the link of `systemctl enable`, wherever the unit is."""
         if root.status(DISABLED, follow=False) is not None:
-            yield Change(f"remove {DISABLED}", lambda: root.discard(DISABLED))
+            yield discarding(root, DISABLED)
         link = f"{WANTS}/{NAME}"
         if not root.is_link(link):
             unit = place(root, NAME)
@@ -130,11 +130,7 @@ class _Systemd(Scripts):
             return
         for path in (UNIT, PRESET):
             if root.status(path, follow=False) is not None:
-                yield _removal(root, path)
-
-
-def _removal(root: "Root", path: str) -> Change:
-    return Change(f"remove {path}", lambda: root.discard(path))
+                yield discarding(root, path)
 
 
 def is_used(root: "Root") -> bool:

@@ -5,7 +5,7 @@ service keeps links that stop it: without any, the next package that comes or go
 those that start it. If insserv keeps the order of the start in a file, only what is in it starts.
 """
 
-from agent.change import Change
+from agent.change import Change, discarding
 from agent.formats import insserv
 from agent.init.scripts import Scripts
 
@@ -76,8 +76,7 @@ class _SysV(Scripts):
     def _unstopping(self, root: "Root") -> "Iterator[Change]":
         stopping = [link for link in map(_stopping, self.links) if root.is_link(link)]
         if stopping:
-            text = f"remove {', '.join(stopping)}"
-            yield Change(text, lambda: [root.discard(link) for link in stopping])
+            yield discarding(root, *stopping)
 
 
 def _stopping(link: str) -> str:
