@@ -10,7 +10,7 @@ from time import monotonic
 from agent import init, programs
 from agent.azure.wireserver import Wireserver
 from agent.commands import common, provision
-from agent.errors import EXIT_DONE, EXIT_FAILED, AzreadyError, GuestError
+from agent.errors import EXIT_DONE, EXIT_FAILED, AzreadyError
 from agent.init import rivals
 from agent.log import Quiet
 from agent.machine import identity, network
@@ -19,7 +19,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.boot import Boot
     from agent.log import Log
-    from agent.machine.media import Medium
     from agent.protocol.imds import InstanceMetadata
 
 GOOD, HINT, BAD = "ok", "hint", "bad"
@@ -98,10 +97,9 @@ def check(boot: "Boot") -> Findings:
     _platform(boot, findings)
     rival = _rival(boot, findings)
     _network(findings)
-    metadata = _metadata(boot, findings)
+    boot.metadata = _metadata(boot, findings)
     _goal_state(boot, findings)
-    boot.metadata = metadata
-    _medium(boot, metadata, findings)
+    _medium(boot, findings)
     done = _marker(boot, findings)
     _unit(boot, findings)
     found = [name for name in TOOLS if programs.find(boot.root, name)]
@@ -241,48 +239,39 @@ def _goal_state(boot: "Boot", findings: Findings) -> None:
     )
 
 
-def _medium(
-    boot: "Boot", metadata: "InstanceMetadata | None", findings: Findings
-) -> "Medium | None":
-    from agent.machine import media
+def _medium(boot: "Boot", findings: Findings) -> None:
+    from agent.machine.media import devices
+    from agent.steps import media
 
-    def by_kernel(_: str) -> "dict[str, bytes]":
-        raise GuestError("check mounts nothing")
-
-    devices = list(boot.config.devices) or media.devices(boot.root)
-    medium = (
-        media.find(boot.root, tuple(devices), boot.deadline.within(0), by_kernel, boot.log)
-        if devices
-        else None
-    )
-    if medium:
+    drives = list(boot.config.devices) or devices(boot.root)
+    boot.medium = media.find(boot) if drives else None
+    if boot.medium:
         has = [
             name
             for name, value in (
-                ("a password", medium.environment.password),
-                ("customData", medium.environment.custom_data),
+                ("a password", boot.medium.environment.password),
+                ("customData", boot.medium.environment.custom_data),
             )
             if value
         ]
         findings.add(
             GOOD,
             "CD",
-            f"{medium.device}: user {medium.environment.user_name!r}"
+            f"{boot.medium.device}: user {boot.medium.environment.user_name!r}"
             + (f", with {' and '.join(has)}" if has else ""),
         )
     else:
         seen = (
-            f"no provisioning CD in {', '.join(devices)}"
-            if devices
+            f"no provisioning CD in {', '.join(drives)}"
+            if drives
             else "no optical device (is its driver, sr_mod, in the image?)"
         )
         needed = (
             "; a password and customData come from there only"
-            if metadata and metadata.disable_password is False
+            if boot.metadata and boot.metadata.disable_password is False
             else ""
         )
         findings.add(HINT, "CD", f"{seen}{needed}; it is taken away once Ready was reported")
-    return medium
 
 
 def _marker(boot: "Boot", findings: Findings) -> bool:

@@ -18,7 +18,7 @@ from agent.errors import EXIT_DONE, AzreadyError, GaveUp, GuestError, PrivilegeE
 from agent.init import rivals
 from agent.machine import identity
 from agent.protocol import kvp as records
-from agent.settings import DEFAULT_PATH, load
+from agent.settings import DEFAULT_PATH
 from agent.steps import DISABLE, MARKER, READY, STEPS, kvp, state
 
 TYPE_CHECKING = False
@@ -48,7 +48,7 @@ def run(options: "dict[str, str]", log: "Log") -> int:
     """Provision the machine or tree of the command line."""
     root = common.tree(options)
     try:
-        config = load(root, options.get("--config", ""))
+        config = common.config(root, options)
     except AzreadyError as error:
         if "--config" not in options and "--dry-run" not in options:
             _report_configuration(common.boot(root, options, None, log), error)
@@ -96,7 +96,7 @@ def rehearse(boot: "Boot") -> "tuple[list[str], list[str]]":
     def act(changes: "Iterator[Change]") -> None:
         texts.extend(change.text for change in changes)
 
-    boot.profile = profile.merge(boot.metadata, boot.medium)
+    boot.profile = profile.merge(boot.metadata, None)
     try:
         _carry_out(boot, act, lambda text: texts.append(f"warn: {text}"))
     except GuestError as error:

@@ -8,13 +8,25 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.boot import Boot
     from agent.change import Changes
+    from agent.machine.media import Medium
 
 
 def changes(boot: "Boot") -> "Changes":
-    """Find the CD and set `boot.medium` and `boot.profile`; there is nothing to change.
+    """Set `boot.medium`, unless it is known, and `boot.profile`; there is nothing to change.
 
-    A CD that something must come from is waited for. Raises GuestError if it does not come.
+    Raises GuestError if there is no CD, and something must come from it.
     """
+    boot.medium = boot.medium or find(boot)
+    boot.profile = profile.merge(boot.metadata, boot.medium)
+    if boot.medium is None and profile.needs_medium(boot.metadata):
+        raise GuestError(
+            "no provisioning CD could be read, and some of the profile comes only from there"
+        )
+    yield from ()
+
+
+def find(boot: "Boot") -> "Medium | None":
+    """Return the CD, None without; one that something must come from is waited for."""
     from agent.machine import media, mount
 
     def by_kernel(device: str) -> "dict[str, bytes]":
@@ -23,15 +35,9 @@ def changes(boot: "Boot") -> "Changes":
         place = f"{boot.config.state_directory}/media"
         return mount.read_files(boot.root, device, place, (media.DOCUMENT, media.CUSTOM_DATA))
 
-    is_needed = profile.needs_medium(boot.metadata)
-    wait = boot.deadline.within(boot.config.media_wait if is_needed and boot.mounts else 0.0)
-    boot.medium = media.find(boot.root, boot.config.devices, wait, by_kernel, boot.log)
-    boot.profile = profile.merge(boot.metadata, boot.medium)
-    if boot.medium is None and is_needed:
-        raise GuestError(
-            "no provisioning CD could be read, and some of the profile comes only from there"
-        )
-    yield from ()
+    waits = boot.mounts and profile.needs_medium(boot.metadata)
+    wait = boot.deadline.within(boot.config.media_wait if waits else 0.0)
+    return media.find(boot.root, boot.config.devices, wait, by_kernel, boot.log)
 
 
 MEDIA = Step("media", "Read the provisioning CD.", changes)
