@@ -1,7 +1,5 @@
 """Boot: the state of one run of the steps, and what they have found out so far."""
 
-from posix import uname
-
 from agent.profile import Profile
 
 TYPE_CHECKING = False
@@ -21,11 +19,11 @@ class Boot:
 
     Given: `root`, the endpoints `wireserver` and `imds`, `deadline`, `config`, `log`. `force` goes
     on outside of Azure; `rehearsing` only tells what would be done; `mounts` waits for a medium and
-    lets the kernel mount one that our own readers cannot read. `old_name` is the host name at the
-    start.
+    lets the kernel mount one that our own readers cannot read.
 
-    Found: `vm_id` ("" if unknown), `metadata` and `medium` (None without), `profile`, the user's
-    `account` (None before the step `user`, and without a user), `notes` for the success report.
+    Found: `vm_id` ("" if unknown), `metadata` and `medium` (None without), `profile`, `old_name` of
+    this machine (from the step `host_name`), the user's `account` (None before the step `user`, and
+    without a user), `notes` for the success report.
     """
 
     def __init__(
@@ -50,8 +48,8 @@ class Boot:
         self.force = force
         self.rehearsing = rehearsing
         self.mounts = mounts
-        self.old_name = uname().nodename
         self.vm_id = ""
+        self.old_name = ""
         self.metadata: "InstanceMetadata | None" = None
         self.medium: "Medium | None" = None
         self.profile = Profile()

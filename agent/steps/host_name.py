@@ -31,7 +31,8 @@ def changes(boot: "Boot") -> "Changes":
     if name != wanted:
         boot.log.info(f"the host name {wanted!r} is not valid; using {name}")
     problems = []
-    for change in _places(boot.root, name):
+    boot.old_name = posix.uname().nodename if boot.root.is_live else ""
+    for change in _places(boot.root, name, boot.old_name):
         try:
             yield change
         except GuestError as error:
@@ -40,8 +41,7 @@ def changes(boot: "Boot") -> "Changes":
         raise GuestError("; ".join(problems))
 
 
-def _places(root: "Root", name: str) -> "Iterator[Change]":
-    old_name = current() if root.is_live else ""
+def _places(root: "Root", name: str, old_name: str) -> "Iterator[Change]":
     if root.is_live and old_name != name:
         yield Change(f"set the host name to {name}", lambda: _set_running(name))
     content = f"{name}\n".encode()
@@ -51,11 +51,6 @@ def _places(root: "Root", name: str) -> "Iterator[Change]":
     after = hosts.with_name(hosts.NEW if before is None else before, name, old_name)
     if after != before:
         yield Change(f"add {name} to {HOSTS}", lambda: root.replace(HOSTS, after))
-
-
-def current() -> str:
-    """Return the host name of the running kernel."""
-    return posix.uname().nodename
 
 
 def _set_running(name: str) -> None:
