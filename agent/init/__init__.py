@@ -20,6 +20,8 @@ from agent.init import (
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from agent.init.scripts import Scripts
     from agent.root import Root
 
@@ -64,22 +66,23 @@ def detect(root: "Root") -> "tuple[str, str]":
 
 def enabled(root: "Root") -> "list[str]":
     """Return every link or file that makes a boot start azready. Raises GuestError."""
-    found = (link for system in SYSTEMS.values() for link in system.enabled(root))
-    return list(dict.fromkeys(found))
+    return unique(starting(root).values())
+
+
+def starting(root: "Root") -> "dict[Scripts, list[str]]":
+    """Return the init systems that start azready, with their links or files. Raises GuestError."""
+    found = ((system, system.enabled(root)) for system in SYSTEMS.values())
+    return {system: links for system, links in found if links}
 
 
 def entries(root: "Root") -> "list[str]":
-    """Return every link or file that `disable` removes, in effect or not. Raises GuestError."""
-    found = (link for system in SYSTEMS.values() for link in system.entries(root))
-    return list(dict.fromkeys(found))
+    """Return every link or file of azready's, in effect or not. Raises GuestError."""
+    return unique(system.entries(root) for system in SYSTEMS.values())
 
 
-def disable(root: "Root") -> "list[str]":
-    """Remove every link or file that makes a boot start azready; return them.
-
-    Raises GuestError.
-    """
-    return [link for system in SYSTEMS.values() for link in system.disable(root)]
+def unique(lists: "Iterable[list[str]]") -> "list[str]":
+    """Return all items in order, each once: init systems share folders of links."""
+    return list(dict.fromkeys(item for items in lists for item in items))
 
 
 def installed(root: "Root") -> "list[str]":

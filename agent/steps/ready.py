@@ -47,18 +47,12 @@ def mark(boot: "Boot") -> "Changes":
 
 def disable(boot: "Boot") -> "Changes":
     """Yield the removal of the links that start azready; if that fails, the file in their place."""
-    by_system = {system: system.enabled(boot.root) for system in init.SYSTEMS.values()}
-    links = list(dict.fromkeys(link for found in by_system.values() for link in found))
-    if not links:
+    systems = init.starting(boot.root)
+    if not systems:
         return
-
-    def apply() -> None:
-        for system, found in by_system.items():
-            if found:
-                system.disable(boot.root)
-
+    text = f"disable azready: remove {', '.join(init.unique(systems.values()))}"
     try:
-        yield Change(f"disable azready: remove {', '.join(links)}", apply)
+        yield Change(text, lambda: [system.disable(boot.root) for system in systems])
     except GuestError as error:
         boot.log.warning(str(error))
         # For a read-only /etc: the unit has a condition on this file.

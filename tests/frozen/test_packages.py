@@ -137,7 +137,10 @@ def test_upgrading_keeps_settings_marker_and_what_the_unit_made_of_itself(
     (root / "etc/azready.toml").write_text("deadline = 60\n")
     (root / "var/lib/azready").mkdir()
     (root / "var/lib/azready/x.provisioned").touch()
-    assert init.disable(Root(str(root)))  # as it does itself once the work is done
+    systems = init.starting(Root(str(root)))
+    assert systems
+    for system in systems:  # as it does itself once the work is done
+        assert system.disable(Root(str(root)))
     with tempfile.TemporaryDirectory() as scratch:
         newer = package.make(built.architecture, built.file, pathlib.Path(scratch), "0.9.9")[0]
         dpkg(root, "--install", str(newer))
