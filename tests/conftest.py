@@ -4,6 +4,7 @@ import contextlib
 import os
 import pathlib
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -55,6 +56,27 @@ class Lines(Log):
 @pytest.fixture
 def log() -> Lines:
     return Lines()
+
+
+def picture(
+    folder: pathlib.Path, *, but: str = "", links: bool = True
+) -> dict[str, tuple[object, ...]]:
+    """A folder and everything in it, byte for byte, except below `but`.
+
+    `links` counts the names of each file, too.
+    """
+    found: dict[str, tuple[object, ...]] = {}
+    tops = [top for top in folder.iterdir() if top.name != but]
+    for path in [folder, *tops, *(path for top in tops for path in top.rglob("*"))]:
+        status = path.lstat()
+        found[str(path)] = (
+            status.st_mode,
+            status.st_uid,
+            status.st_gid,
+            status.st_nlink if links else 0,
+            path.read_bytes() if stat.S_ISREG(status.st_mode) else b"",
+        )
+    return found
 
 
 class Built:

@@ -81,6 +81,11 @@ def insert(root: pathlib.Path, vm: VM) -> None:
         (root / "dev/sr0").write_bytes(media.image(vm))
 
 
+def asking(platform: Simulator, *words: str) -> list[str]:
+    """A command line that asks this platform."""
+    return [*words, "--wireserver", platform.url("wireserver"), "--imds", platform.url("imds")]
+
+
 def boot(
     root: pathlib.Path,
     vm: VM,
@@ -91,16 +96,7 @@ def boot(
 ) -> Boot:
     insert(root, vm)
     with Simulator(played(vm, name)) as platform:
-        words = [
-            command,
-            "--force",
-            "--wireserver",
-            platform.url("wireserver"),
-            "--imds",
-            platform.url("imds"),
-            "--deadline",
-            "20",
-        ]
+        words = asking(platform, command, "--force", "--deadline", "20")
         if around:  # outside of the root, which holds no such program
             command_line = [*around, "chroot", str(root), "/azready", *words]
             result = subprocess.run(
@@ -512,16 +508,7 @@ def test_the_host_hears_of_a_report_that_did_not_get_through(
     pool.parent.mkdir(parents=True)
     insert(root, VM())
     with Simulator(played(VM(), name)) as platform:
-        words = [
-            "provision",
-            "--force",
-            "--wireserver",
-            platform.url("wireserver"),
-            "--imds",
-            platform.url("imds"),
-            "--deadline",
-            "2",
-        ]
+        words = asking(platform, "provision", "--force", "--deadline", "2")
         result = emptyroot.run(root, words, writable=True)
     assert result.returncode == code, result.stderr
     record = pool.read_bytes()
@@ -534,17 +521,7 @@ def test_sigterm_in_the_middle_is_reported(make: Callable[[str], pathlib.Path]) 
     root = make("nothing")
     hanging = scenario.parse("hanging", '[[imds]]\ntimes = "forever"\nconnection = "hang"')
     with Simulator(hanging) as platform:
-        words = [
-            "/azready",
-            "provision",
-            "--force",
-            "--wireserver",
-            platform.url("wireserver"),
-            "--imds",
-            platform.url("imds"),
-            "--deadline",
-            "60",
-        ]
+        words = asking(platform, "/azready", "provision", "--force", "--deadline", "60")
         agent = subprocess.Popen(
             words,
             preexec_fn=emptyroot.entering(root, writable=True),
@@ -672,15 +649,7 @@ def test_a_bad_configuration_is_not_reported_by_an_ordinary_user(
     (root / "etc").mkdir()
     (root / "etc/azready.toml").write_text("deadline = 'soon'\n")
     with Simulator(played(VM())) as platform:
-        words = [
-            "/azready",
-            "provision",
-            "--force",
-            "--wireserver",
-            platform.url("wireserver"),
-            "--imds",
-            platform.url("imds"),
-        ]
+        words = asking(platform, "/azready", "provision", "--force")
         result = subprocess.run(
             words,
             preexec_fn=emptyroot.entering(root, user=65534),
@@ -771,14 +740,7 @@ def test_check_after_a_first_boot_is_content(make: Callable[[str], pathlib.Path]
     with Simulator(played(vm)) as platform:
         result = emptyroot.run(
             root,
-            [
-                "check",
-                "--force",
-                "--wireserver",
-                platform.url("wireserver"),
-                "--imds",
-                platform.url("imds"),
-            ],
+            asking(platform, "check", "--force"),
         )
     assert result.returncode == 0, result.stdout
     assert "do nothing: this VM has been provisioned" in result.stdout
@@ -799,15 +761,7 @@ def test_check_says_what_would_be_done_and_changes_nothing(
     insert(root, WITH_PASSWORD)
     before = sorted(str(path) for path in root.rglob("*"))
     with Simulator(played(WITH_PASSWORD)) as platform:
-        words = [
-            "check",
-            "--force",
-            "--json",
-            "--wireserver",
-            platform.url("wireserver"),
-            "--imds",
-            platform.url("imds"),
-        ]
+        words = asking(platform, "check", "--force", "--json")
         result = emptyroot.run(root, words, writable=True)
         methods = {exchange.request.method for exchange in platform.exchanges}
     assert result.returncode == 0, result.stdout
@@ -836,13 +790,7 @@ def test_check_says_what_would_be_done_and_changes_nothing(
 def test_check_fails_where_provisioning_would(make: Callable[[str], pathlib.Path]) -> None:
     root = make("nothing")
     with Simulator(played(VM(admin_username="root"), "healthy")) as platform:
-        words = [
-            "check",
-            "--wireserver",
-            platform.url("wireserver"),
-            "--imds",
-            platform.url("imds"),
-        ]
+        words = asking(platform, "check")
         not_azure = emptyroot.run(root, words)
         forced = emptyroot.run(root, [*words, "--force"])
     assert (not_azure.returncode, forced.returncode) == (1, 1)

@@ -5,7 +5,6 @@ import ctypes
 import multiprocessing
 import os
 import pathlib
-import stat
 import time
 
 import pytest
@@ -16,6 +15,7 @@ from agent.errors import GuestError, UsageError
 from agent.formats import authorized_keys
 from agent.root import Root
 from agent.steps import ssh_keys
+from tests.conftest import picture
 
 takes_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="files that belong to several users take root"
@@ -31,25 +31,6 @@ def world(tmp_path: pathlib.Path) -> pathlib.Path:
     (tmp_path / "precious/file").write_text("kept")
     (tmp_path / "image/etc/ssh/sshd_config").write_text("Port 22\n")
     return tmp_path
-
-
-def picture(folder: pathlib.Path, but: str = "image") -> dict[str, tuple[object, ...]]:
-    """Everything about everything in the folder, except below `but`."""
-    found: dict[str, tuple[object, ...]] = {}
-    for top in folder.iterdir():
-        if top.name == but:
-            continue
-        for path in [top, *top.rglob("*")]:
-            status = path.lstat()
-            content = path.read_bytes() if stat.S_ISREG(status.st_mode) else b""
-            found[str(path)] = (
-                status.st_mode,
-                status.st_uid,
-                status.st_gid,
-                status.st_nlink,
-                content,
-            )
-    return found
 
 
 def passwd(world: pathlib.Path, home: str) -> Root:
@@ -85,10 +66,10 @@ def test_a_home_that_is_not_the_users_own_is_never_removed(world: pathlib.Path, 
     os.chown(tree / "home/file", 1000, 1000)
     (tree / "usr/lib/mine").mkdir()
     os.chown(tree / "usr/lib/mine", 1000, 1000)
-    root, before = passwd(world, home), picture(world, but="")
+    root, before = passwd(world, home), picture(world)
     with pytest.raises(UsageError, match="--user 'ann' cannot be removed: its home"):
         generalize.changes(root, "/var/lib/azready", "ann")
-    assert picture(world, but="") == before
+    assert picture(world) == before
 
 
 @takes_root
@@ -124,7 +105,7 @@ def _sleep_as(uid: int) -> None:
 
 
 def test_links_and_dots_stay_in_the_tree(world: pathlib.Path) -> None:
-    root, before = Root(str(world / "image")), picture(world)
+    root, before = Root(str(world / "image")), picture(world, but="image")
     for number, target in enumerate(
         (
             "/../../precious",
@@ -139,14 +120,14 @@ def test_links_and_dots_stay_in_the_tree(world: pathlib.Path) -> None:
             assert root.read(path) is None
             assert not root.discard_tree(path)
         root.replace(f"/etc/link{number}/new", b"x")
-    assert picture(world) == before
+    assert picture(world, but="image") == before
     assert [path.name for path in (world / "precious").iterdir()] == ["file"]
 
 
 @pytest.mark.parametrize("path", ["/etc/", "/etc/.", "/etc/..", "/", ""])
 def test_a_change_needs_a_name_at_the_end(world: pathlib.Path, path: str) -> None:
     root = Root(str(world / "image"))
-    before = picture(world, but="")
+    before = picture(world)
     for change in (
         root.discard,
         root.discard_tree,
@@ -157,7 +138,7 @@ def test_a_change_needs_a_name_at_the_end(world: pathlib.Path, path: str) -> Non
     ):
         with pytest.raises(GuestError):
             change(path)
-    assert picture(world, but="") == before
+    assert picture(world) == before
 
 
 def test_special_files_are_errors_and_never_waited_for(world: pathlib.Path) -> None:
@@ -185,13 +166,13 @@ def test_odd_names_and_great_depth_are_removed(world: pathlib.Path) -> None:
         os.close(fd)
         fd = inner
     os.close(fd)
-    before = picture(world)
+    before = picture(world, but="image")
     root = Root(str(world / "image"))
     texts = [change.text for change in generalize.changes(root, "/var/lib/azready", "")]
     assert all(text.isprintable() for text in texts)
     assert root.discard_tree("/var/log/azure")
     assert not top.exists()
-    assert picture(world) == before
+    assert picture(world, but="image") == before
 
 
 def test_a_log_with_a_second_name_is_not_emptied(world: pathlib.Path) -> None:
@@ -211,13 +192,13 @@ def test_a_hard_link_in_the_place_of_the_keys_is_refused(world: pathlib.Path) ->
     root = passwd(world, "/home/ann")
     (world / "image/home/ann/.ssh").mkdir()
     os.link(world / "precious/file", world / "image/home/ann/.ssh/authorized_keys")
-    account, before = accounts.find(root, "ann"), picture(world)
+    account, before = accounts.find(root, "ann"), picture(world, but="image")
     assert account
     with pytest.raises(GuestError, match="hard link"):
         ssh_keys.authorize(
             root, account, "/home/ann/.ssh/authorized_keys", authorized_keys.parse(KEY)
         )
-    assert picture(world) == before
+    assert picture(world, but="image") == before
 
 
 def _exchange(first: str, second: str) -> None:
@@ -239,7 +220,7 @@ def test_a_user_who_exchanges_folders_for_links_gains_nothing(
     assert account
     ssh_keys.authorize(root, account, "/home/ann/.ssh/authorized_keys", authorized_keys.parse(KEY))
     (home / "link").symlink_to(world / "precious" if what == ".ssh" else world / "precious/file")
-    before, inside = picture(world), picture(world / "image/etc", but="")
+    before, inside = picture(world, but="image"), picture(world / "image/etc")
     attacker = multiprocessing.get_context("fork").Process(
         target=_exchange, args=(str(home / what), str(home / "link"))
     )
@@ -257,8 +238,8 @@ def test_a_user_who_exchanges_folders_for_links_gains_nothing(
     finally:
         attacker.kill()
         attacker.join()
-    assert picture(world) == before
-    assert picture(world / "image/etc", but="") == inside
+    assert picture(world, but="image") == before
+    assert picture(world / "image/etc") == inside
     assert succeeded  # the race is one: some rounds got through
 
 
@@ -270,7 +251,7 @@ def test_exchanges_during_generalize_reach_nothing_outside(world: pathlib.Path, 
     (image / "link").symlink_to(
         world / "precious/file" if what.endswith("log") else world / "precious"
     )
-    before = picture(world)
+    before = picture(world, but="image")
     attacker: multiprocessing.process.BaseProcess | None = None
     end = time.monotonic() + 2
     rounds = 0
@@ -290,7 +271,7 @@ def test_exchanges_during_generalize_reach_nothing_outside(world: pathlib.Path, 
                     with contextlib.suppress(GuestError):
                         change.apply()
             rounds += 1
-            assert picture(world) == before
+            assert picture(world, but="image") == before
     finally:
         if attacker:
             attacker.kill()
