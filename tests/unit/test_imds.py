@@ -105,6 +105,7 @@ def test_wrong_types_are_named_by_their_key(document: object, key: str) -> None:
         b"",
         b"[]",
         b"null",
+        b"{} {}",
         b"<html>",
         b'{"a":',
         b"\xff",

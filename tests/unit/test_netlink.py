@@ -23,3 +23,60 @@ def test_a_default_route_is_read() -> None:
     assert netlink.parse(struct.pack("=IHHII", 20, 3, 0, 1, 0) + bytes(4)) == ([], True)
     with pytest.raises(netlink.NetlinkError, match="refused a netlink request with error 1"):
         netlink.parse(struct.pack("=IHHIIi", 20, 2, 0, 1, 0, -1))
+
+
+def message(kind: int, body: bytes) -> bytes:
+    return struct.pack("=IHHII", 16 + len(body), kind, 0, 1, 0) + body
+
+
+def attribute(kind: int, value: bytes) -> bytes:
+    return (struct.pack("=HH", 4 + len(value), kind) + value).ljust(
+        (7 + len(value)) // 4 * 4, b"\0"
+    )
+
+
+def route(*attributes: bytes, table: int = 254, kind: int = 1) -> bytes:
+    body = struct.pack("=BBBBBBBBI", 2, 24, 0, 0, table, 3, 0, kind, 0)
+    return message(24, body + b"".join(attributes))
+
+
+def test_messages_of_other_kinds_are_skipped() -> None:
+    noop = message(1, b"")
+    link = message(16, struct.pack("=BxHiII", 0, 1, 2, 65, 0) + attribute(3, b"eth0\0"))
+    assert netlink.parse(noop + link) == ([netlink.Link(2, "eth0", b"", True, True)], False)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        route(table=255),  # RT_TABLE_LOCAL
+        route(kind=3),  # RTN_BROADCAST
+        route(attribute(15, struct.pack("=I", 1000))),  # RTA_TABLE says more than the byte can
+        route(attribute(1, b"\x0a\0\0")),  # RTA_DST of 3 bytes
+        route(attribute(5, b"\x0a\0\0\1\0")),  # RTA_GATEWAY of 5 bytes
+    ],
+)
+def test_routes_that_are_not_ours_are_skipped(data: bytes) -> None:
+    assert netlink.parse(data) == ([], False)
+
+
+def test_a_route_without_a_link_has_the_index_0() -> None:
+    (found,), _ = netlink.parse(route(attribute(1, b"\x0a\0\0\0")))
+    assert found == netlink.Route(b"\x0a\0\0\0", 24, b"", 0)
+
+
+@pytest.mark.parametrize("length", [0, 15, 17])
+def test_a_message_whose_length_lies_is_refused(length: int) -> None:
+    with pytest.raises(netlink.NetlinkError, match=f"of 16 bytes says that it has {length}"):
+        netlink.parse(struct.pack("=IHHII", length, 16, 0, 1, 0))
+
+
+@pytest.mark.parametrize("length", [3, 9])
+def test_an_attribute_whose_length_lies_is_refused(length: int) -> None:
+    with pytest.raises(netlink.NetlinkError, match=f"of 8 bytes says that it has {length}"):
+        netlink.parse(route(struct.pack("=HHI", length, 4, 2)))
+
+
+def test_a_message_cut_short_is_refused() -> None:
+    with pytest.raises(netlink.NetlinkError, match="ends before its field at byte 4"):
+        netlink.parse(struct.pack("=I", 16))
