@@ -48,12 +48,10 @@ def parse(document: bytes) -> GoalState:
         found = xml.texts(document, "GoalState", _WANTED, (_ROLE_INSTANCE,))
     except xml.NotWellFormed as error:
         start = document[:40].decode("latin-1")
-        raise GoalStateError(f"the goal state {error}; it starts with {start!r}") from None
+        hint = f": {xml.HINT}" if xml.is_page(document) else ""
+        raise GoalStateError(f"the goal state {error}; it starts with {start!r}{hint}") from None
     except xml.OtherDocument as error:
-        raise GoalStateError(
-            f"the goal state {error}: a web page or another document answered instead of the "
-            "platform; is a proxy or captive portal in the way?"
-        ) from None
+        raise GoalStateError(f"the goal state {error}: {xml.HINT}") from None
     except xml.XmlError as error:
         raise GoalStateError(f"the goal state {error}") from None
     role_instances = sum(path == _ROLE_INSTANCE for path, _ in found)

@@ -10,6 +10,7 @@ https://learn.microsoft.com/en-us/azure/virtual-machines/instance-metadata-servi
 from _json import make_scanner
 
 from agent.errors import ProtocolError
+from agent.protocol import xml
 from agent.protocol.keys import PublicKey
 from agent.record import record
 
@@ -57,6 +58,8 @@ def parse(document: bytes) -> InstanceMetadata:
     try:
         root = _decode(document.removeprefix(b"\xef\xbb\xbf").decode("utf-8").strip(" \t\r\n"))
     except (ValueError, RecursionError) as error:
+        if xml.is_page(document):
+            raise MetadataError(f"error parsing IMDS metadata: {xml.HINT}") from None
         raise MetadataError(
             f"error parsing IMDS metadata: {type(error).__name__}: {str(error)[:200]}"
         ) from None

@@ -12,6 +12,10 @@ from agent.errors import ProtocolError
 
 MAX_SIZE = 1024 * 1024  # bytes
 MAX_DEPTH = 64
+HINT = (
+    "a web page or another document answered instead of the platform; is a proxy or captive portal "
+    "in the way?"
+)
 
 
 class XmlError(ProtocolError):
@@ -58,6 +62,12 @@ def texts(
     except ExpatError as error:
         raise NotWellFormed(f"is not well-formed XML ({error})") from None
     return walk.found
+
+
+def is_page(document: bytes) -> bool:
+    """Return whether `document` starts as HTML does, in any case (HTML Standard, 13.1.1)."""
+    start = document[:200].removeprefix(b"\xef\xbb\xbf").lstrip()[:9].lower()
+    return start.startswith((b"<!doctype", b"<html"))
 
 
 class _Walk:

@@ -93,3 +93,9 @@ def test_anything_but_xml_is_a_goal_state_error(data: bytes) -> None:
 def test_size_is_capped() -> None:
     with pytest.raises(GoalStateError, match="the limit is 1048576"):
         parse(GOOD.encode().replace(b"<Incarnation>", b" " * MAX_SIZE + b"<Incarnation>"))
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><html>", b"<!doctype html><p>", b" <HTML><br>"])
+def test_a_web_page_asks_for_a_proxy(page: bytes) -> None:
+    with pytest.raises(GoalStateError, match="is a proxy or captive portal in the way"):
+        parse(page)

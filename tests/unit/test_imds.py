@@ -123,3 +123,11 @@ def test_private_values_stay_out_of_messages() -> None:
     with pytest.raises(MetadataError) as caught:
         parse(b'{"compute": {"publicKeys": ["secret-value"]}}')
     assert "secret-value" not in str(caught.value)
+
+
+@pytest.mark.parametrize("page", [b"<!DOCTYPE html><html>", b"<!doctype html><p>", b" <HTML><br>"])
+def test_a_web_page_asks_for_a_proxy(page: bytes) -> None:
+    with pytest.raises(
+        MetadataError, match=r"^error parsing IMDS metadata: .*is a proxy or captive portal"
+    ):
+        parse(page)
