@@ -24,6 +24,7 @@ _SECTOR_SIZES = (2048, 512, 4096)
 _MAX_DESCRIPTORS = 64  # in a volume descriptor sequence
 _MAX_EXTENTS = 2048
 _MAX_SPARING_TABLE = 1024 * 1024  # bytes
+_SPARING_TABLE = b"*UDF Sparing Table"
 
 
 class Volume:
@@ -221,6 +222,9 @@ class Volume:
             try:
                 table = self._medium.at(sector * self._sector, size)
                 checked(table, descriptors.SPARING_TABLE)
+                # The tag of a sparing table is 0, so a sector of zeros has a valid one.
+                if table[17:40].rstrip(b"\0") != _SPARING_TABLE:
+                    continue
                 end = min(56 + 8 * number(table, 48, 2), len(table) - 7)
             except MediumError:
                 continue

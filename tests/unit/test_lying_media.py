@@ -258,12 +258,13 @@ def sparing_table(*pairs: tuple[int, int]) -> bytes:
     return maker.sign(head + body, 0, 0)
 
 
-def test_a_packet_that_went_bad_is_read_from_its_substitute() -> None:
+@pytest.mark.parametrize("first", [b"damaged", bytes(2048)])
+def test_a_packet_that_went_bad_is_read_from_its_substitute(first: bytes) -> None:
     """Blocks 96 to 127 lie in sectors 400 to 431 no longer; the first table is damaged."""
 
     def change(image: maker.Image) -> None:
         described(sparable(32, 2, sectors=(50, 51)))(image)
-        image.sector(50, b"damaged")
+        image.sector(50, first)
         image.sector(51, sparing_table((96, 500), (0xFFFFFFFF, 540)))
         image.sector(500 + 4, CONTENT)
         image.block(100, b"bad".ljust(5000, b"?"))
