@@ -9,7 +9,7 @@ import posix
 from errno import EROFS
 from time import monotonic, sleep, time
 
-from agent import programs
+from agent import account_tools, programs
 from agent.errors import GuestError, reason
 from agent.formats import accounts
 from agent.formats.accounts import GROUP, GSHADOW, LOCKED, PASSWD, SHADOW, Account
@@ -129,7 +129,7 @@ def create(root: "Root", name: str, shell: str, log: "Log") -> None:
     Raises GuestError if the files cannot be written.
     """
     if not find(root, name):
-        _create_by_program(root, name, shell, log)
+        account_tools.create(root, name, _home(root, name), shell, log)
     with Locked(root):
         _complete(root, name, shell)
     if find(root, name) is None:
@@ -217,38 +217,6 @@ def relabel(root: "Root", path: str, log: "Log") -> None:
             log.warning(f"restorecon -R {path} {result}")
 
 
-def _create_by_program(root: "Root", name: str, shell: str, log: "Log") -> None:
-    """Let the image's own tool create the account, without a home.
-
-    If the tool fails, `_complete` edits the files instead.
-    """
-    words = _creating(root, name, shell)
-    if not words:
-        return
-    try:
-        result = programs.run(words)
-    except GuestError as error:
-        log.warning(f"{error}; the account files are edited instead")
-        return
-    if result.code:
-        log.warning(f"{words[0]} {result}; the account files are edited instead")
-
-
-def _creating(root: "Root", name: str, shell: str) -> "list[str]":
-    """Return the command that creates the account, [] if there is no tool for it."""
-    if root.read(PASSWD) is None:
-        return []  # every tool needs a passwd to start from
-    group_exists = bool(accounts.entry(_read(root, GROUP), name))
-    home = _home(root, name)
-    if useradd := programs.usable(root, "useradd"):
-        group = ["--gid", name] if group_exists else ["--user-group"]
-        return [useradd, "--no-create-home", "--home-dir", home, "--shell", shell, *group, name]
-    if adduser := _busybox_adduser(root):
-        group = ["-G", name] if group_exists else []
-        return [adduser, "-D", "-H", "-h", home, "-s", shell, *group, name]
-    return []
-
-
 def _home(root: "Root", name: str) -> str:
     """Return the home of a new account, in the folder that useradd(8) would choose."""
     for line in _read(root, "/etc/default/useradd").decode("utf-8", "replace").splitlines():
@@ -256,13 +224,6 @@ def _home(root: "Root", name: str) -> str:
         if key == "HOME" and folder.startswith("/") and folder.isprintable() and ":" not in folder:
             return f"{folder.rstrip('/')}/{name}"
     return f"/home/{name}"
-
-
-def _busybox_adduser(root: "Root") -> str:
-    """Return the adduser of busybox; Debian has another one, with other options."""
-    adduser = programs.usable(root, "adduser")
-    real = root.resolve(adduser).rpartition("/")[2] if adduser else ""
-    return adduser if real.startswith("busybox") else ""
 
 
 def _complete(root: "Root", name: str, shell: str) -> None:

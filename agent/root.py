@@ -10,10 +10,10 @@ All paths are absolute, as the image sees them. All methods raise GuestError, wh
 """
 
 import posix
-from errno import EINVAL, ENODATA, ENOENT, ENOTSUP, EPERM
-from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
+from errno import ENOENT
+from stat import S_IMODE, S_ISBLK, S_ISDIR, S_ISLNK, S_ISREG
 
-from agent import tree
+from agent import files, tree
 from agent.errors import GuestError, UsageError, reason
 from agent.walk import Walk, refuse_special
 
@@ -22,11 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from os import stat_result
 
-MAX_READ = 1024 * 1024  # bytes
-
 _FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
-_LABEL = "security.selinux"
-_NO_LABEL = (ENODATA, ENOTSUP, EPERM, ENOENT)
 
 
 class Root:
@@ -75,7 +71,7 @@ class Root:
 
     # Looking
 
-    def read(self, path: str, limit: int = MAX_READ) -> "bytes | None":
+    def read(self, path: str, limit: int = files.MAX_READ) -> "bytes | None":
         """Return the content of a regular file, None if it does not exist.
 
         More than `limit` bytes are an error.
@@ -95,8 +91,8 @@ class Root:
                 fd = walk.open_regular(walk.entry(path))
                 try:
                     if self._home:
-                        _refuse_second_name(fd)
-                    return _content(fd, most)
+                        files.refuse_second_name(fd)
+                    return files.read(fd, most)
                 finally:
                     posix.close(fd)
         except FileNotFoundError:
@@ -186,10 +182,10 @@ class Root:
             return False
 
     def open(self, path: str, flags: int, mode: int = 0o600) -> int:
-        """Open a regular file, links followed inside the tree, and return its descriptor.
+        """Open a regular file for writing, and return its descriptor.
 
-        A file with a second name (hard link) is not opened for writing. Raises OSError, for callers
-        that tell errors apart.
+        A file with a second name (hard link) is refused. Raises OSError, for callers that tell
+        errors apart.
         """
         with Walk(self._top, home=self._home) as walk:
             name = walk.entry(path)
@@ -197,8 +193,7 @@ class Root:
                 return walk.open(name, flags, mode)
             fd = walk.open_regular(name, flags & ~posix.O_CREAT)
             try:
-                if flags & (posix.O_WRONLY | posix.O_RDWR):
-                    _refuse_second_name(fd)
+                files.refuse_second_name(fd)
             except OSError:
                 posix.close(fd)
                 raise
@@ -211,7 +206,7 @@ class Root:
             status = walk.status
             if status is None:
                 raise FileNotFoundError(ENOENT, posix.strerror(ENOENT))
-            if status.st_mode & 0o170000 != 0o060000:
+            if not S_ISBLK(status.st_mode):
                 return walk.open_regular(name)
             # Without O_NONBLOCK, so that a drive without a medium says so; a block device never
             # waits for a peer.
@@ -241,7 +236,7 @@ class Root:
                 if walk.status is not None:
                     # A link to /dev/null must not end in a file there.
                     refuse_special(walk.status)
-                _replace(walk, name, content, mode, owner, like_old=like_old)
+                files.replace(walk, name, content, mode, owner, like_old=like_old)
         except OSError as error:
             raise self._failed("replace", path, error) from None
 
@@ -250,7 +245,7 @@ class Root:
         try:
             with Walk(self._top, home=self._home) as walk:
                 posix.unlink(walk.entry(path, follow=False), dir_fd=walk.fd)
-                _sync(walk)
+                files.sync(walk)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -277,7 +272,7 @@ class Root:
             with Walk(self._top, home=self._home) as walk:
                 fd = walk.open_regular(walk.entry(path, follow=False), posix.O_WRONLY)
                 try:
-                    _refuse_second_name(fd)
+                    files.refuse_second_name(fd)
                     posix.ftruncate(fd, 0)
                 finally:
                     posix.close(fd)
@@ -291,7 +286,7 @@ class Root:
         try:
             with Walk(self._top, home=self._home, make=0o755) as walk:
                 posix.symlink(target, walk.entry(path, follow=False), dir_fd=walk.fd)
-                _sync(walk)
+                files.sync(walk)
         except OSError as error:
             raise self._failed("make the link", path, error) from None
         return True
@@ -321,8 +316,8 @@ class Root:
                 name = walk.entry(path)
                 fd = walk.open(name, posix.O_RDONLY)
                 try:
-                    _refuse_second_name(fd)
-                    tree.give(fd, owner)
+                    files.refuse_second_name(fd)
+                    files.give(fd, owner)
                     mode = S_IMODE(posix.fstat(fd).st_mode)
                     if mode & ~most:
                         posix.fchmod(fd, mode & most)
@@ -367,7 +362,7 @@ class Root:
                 finally:
                     posix.close(fd)
                 posix.rename(temporary, name, src_dir_fd=walk.fd, dst_dir_fd=walk.fd)
-                _sync(walk)
+                files.sync(walk)
         except OSError as error:
             raise self._failed("make the folder", path, error) from None
         return True
@@ -390,7 +385,7 @@ class Root:
             try:
                 with Walk(self._top, home=self._home) as walk:
                     walk.go(path)
-                    _sync(walk)
+                    files.sync(walk)
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
@@ -408,109 +403,3 @@ class _Home(Root):
         self.is_live = False
         self._top = top
         self._home = home
-
-
-def read_given(path: str, limit: int = MAX_READ) -> "bytes | None":
-    """Return the content of a file that the caller named, anything that can be opened for reading.
-
-    None if it does not exist. Raises GuestError, also for more than `limit` bytes.
-    """
-    try:
-        fd = posix.open(path, posix.O_RDONLY | posix.O_CLOEXEC | posix.O_NOCTTY)
-        try:
-            content = _content(fd, limit + 1)
-        finally:
-            posix.close(fd)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise GuestError(f"cannot read {path}: {reason(error)}") from None
-    if len(content) > limit:
-        raise GuestError(f"cannot read {path}: it has more than {limit} bytes")
-    return content
-
-
-def _refuse_second_name(fd: int) -> None:
-    """Reject a file with several hard links: the other name may be somebody else's file."""
-    status = posix.fstat(fd)
-    if not S_ISDIR(status.st_mode) and status.st_nlink != 1:
-        raise OSError(EPERM, "it has another name as well (a hard link)")
-
-
-def _content(fd: int, most: int) -> bytes:
-    """Read at most `most` bytes. Raises OSError."""
-    pieces = bytearray()
-    # As much as it says it has: a larger buffer is mapped and cleared for each read.
-    ask = min(max(posix.fstat(fd).st_size, 511) + 1, 65536)
-    while len(pieces) < most and (piece := posix.read(fd, min(ask, most - len(pieces)))):
-        pieces += piece
-    return bytes(pieces)
-
-
-def _replace(
-    walk: Walk,
-    name: str,
-    content: bytes,
-    mode: int,
-    owner: "tuple[int, int] | None",
-    *,
-    like_old: bool,
-) -> None:
-    """Write the new file next to the old one and rename it. Raises OSError."""
-    temporary = f".{name}.azready"
-    try:
-        posix.unlink(temporary, dir_fd=walk.fd)  # left by a run that was killed
-    except FileNotFoundError:
-        pass
-    left = temporary
-    fd = walk.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL)
-    try:
-        try:
-            if not (like_old and walk.status is not None and _copy_attributes(walk, name, fd)):
-                if owner:
-                    tree.give(fd, owner)
-                posix.fchmod(fd, mode)
-            tree.write_all(fd, content)
-            posix.fsync(fd)
-        finally:
-            posix.close(fd)
-        posix.rename(temporary, name, src_dir_fd=walk.fd, dst_dir_fd=walk.fd)
-        left = ""
-    finally:
-        if left:  # also when a signal ended the work
-            try:
-                posix.unlink(left, dir_fd=walk.fd)
-            except OSError:
-                pass
-
-
-def _copy_attributes(walk: Walk, name: str, new: int) -> bool:
-    """Give the open file the owner, mode and label of the old one; False if that is gone."""
-    try:
-        old = walk.open_regular(name)
-    except FileNotFoundError:
-        return False
-    try:
-        status = posix.fstat(old)
-        tree.give(new, (status.st_uid, status.st_gid))
-        posix.fchmod(new, S_IMODE(status.st_mode) & 0o1777)
-        try:
-            posix.setxattr(new, _LABEL, posix.getxattr(old, _LABEL))
-        except OSError as error:
-            if error.errno not in _NO_LABEL:
-                raise
-    finally:
-        posix.close(old)
-    return True
-
-
-def _sync(walk: Walk) -> None:
-    """Sync the folder that was reached; a file system that cannot sync folders is not an error."""
-    fd = walk.open_folder()
-    try:
-        posix.fsync(fd)
-    except OSError as error:
-        if error.errno != EINVAL:
-            raise
-    finally:
-        posix.close(fd)

@@ -8,8 +8,8 @@ ignored would first be noticed at a customer's first boot.
 
 from agent.azure import imds, wireserver
 from agent.errors import UsageError
+from agent.files import read_given
 from agent.record import record
-from agent.root import read_given
 from agent.steps import STEPS
 
 TYPE_CHECKING = False

@@ -8,6 +8,8 @@ import posix
 from errno import ELOOP, ENOTDIR, ESTALE, EXDEV
 from stat import S_IMODE, S_ISDIR, S_ISLNK, S_ISREG
 
+from agent import files
+
 MAX_DEPTH = 64  # folders inside each other in a tree that is copied
 
 _FOLDER = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
@@ -135,28 +137,14 @@ def _copy_file(source: int, target: int, name: str, owner: "tuple[int, int]") ->
         new = posix.open(name, _NEW, 0o600, dir_fd=target)
         try:
             while piece := posix.read(old, 65536):
-                write_all(new, piece)
-            give(new, owner)
+                files.write_all(new, piece)
+            files.give(new, owner)
             posix.fchmod(new, S_IMODE(status.st_mode) & 0o777)
             posix.fsync(new)
         finally:
             posix.close(new)
     finally:
         posix.close(old)
-
-
-def write_all(fd: int, content: bytes) -> None:
-    """Write all of `content`. Raises OSError."""
-    view = memoryview(content)
-    while view:
-        view = view[posix.write(fd, view) :]
-
-
-def give(fd: int, owner: "tuple[int, int]") -> None:
-    """Give an open file to `owner` (uid, gid) unless it is that user's already. Raises OSError."""
-    mine = posix.fstat(fd)
-    if owner != (mine.st_uid, mine.st_gid):
-        posix.fchown(fd, *owner)
 
 
 def _mounted(name: str) -> OSError:

@@ -1,6 +1,7 @@
 """What all tests share: the ways to run the agent, a quiet log, and the hypothesis profiles."""
 
 import contextlib
+import ctypes
 import os
 import pathlib
 import shutil
@@ -56,6 +57,13 @@ class Lines(Log):
 @pytest.fixture
 def log() -> Lines:
     return Lines()
+
+
+def exchange(first: str, second: str) -> None:
+    """Exchange two names for ever (renameat2(2), RENAME_EXCHANGE)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    while True:
+        libc.renameat2(-100, first.encode(), -100, second.encode(), 2)
 
 
 def picture(

@@ -6,8 +6,8 @@ from agent import init
 from agent.change import Change, perform, rehearse
 from agent.commands import common
 from agent.errors import EXIT_DONE, GuestError, UsageError
+from agent.files import read_given
 from agent.init import rivals
-from agent.root import read_given
 from agent.settings import DEFAULT_PATH
 
 TYPE_CHECKING = False

@@ -11,10 +11,9 @@ from time import CLOCK_BOOTTIME, clock_gettime, monotonic, sleep, time
 from agent import __version__
 from agent.change import Change, Step
 from agent.errors import GuestError, ProtocolError, reason
+from agent.files import MAX_READ, write_all
 from agent.protocol import kvp
-from agent.root import MAX_READ
 from agent.steps import state
-from agent.tree import write_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

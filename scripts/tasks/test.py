@@ -149,12 +149,14 @@ def _check() -> int:
 def _measure() -> int:
     """Run the tests of MEASURED under coverage, and print the table.
 
-    coverage does not follow the agent into other processes: only what runs in pytest's counts.
+    coverage does not follow the agent into other processes: only what runs in pytest's counts. Some
+    of these tests take root (devices, mounts), and without it less is demanded.
     """
     with tempfile.TemporaryDirectory() as scratch:
         data = f"--data-file={scratch}/coverage"
         failed = _run("coverage", ["run", data, "-m", "pytest", *MEASURED])
-        return failed or _run("coverage", ["report", data])
+        demanded = [] if os.geteuid() == 0 else ["--fail-under=90"]
+        return failed or _run("coverage", ["report", data, *demanded])
 
 
 def _run(module: str, words: Sequence[str]) -> int:

@@ -2,11 +2,13 @@
 
 import contextlib
 import json
+import multiprocessing
 import os
 import pathlib
 import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -27,7 +29,7 @@ from agent.steps import DISABLE, MARKER
 from scripts.simulator import platform
 from scripts.simulator.scenario import VM
 from scripts.tasks import guests
-from tests.conftest import TOP, Lines, picture
+from tests.conftest import TOP, Lines, exchange, picture
 
 NOWHERE = http.endpoint("http://127.0.0.1:9")
 MACHINE = VM(media="cd", password="p", disable_password="false", custom_data="c", user_data="dQ==")
@@ -60,6 +62,44 @@ def test_nothing_outside_of_a_hostile_image_is_touched(tree: dict[str, str], sys
         assert picture(outside, links=False) == before
         assert sorted(path.name for path in world.iterdir()) == ["image", "outside"]
         shutil.rmtree(image)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="files that belong to several users take root")
+@pytest.mark.parametrize("what", ["", "/.ssh", "/.ssh/authorized_keys", "/.bashrc"])
+def test_exchanges_during_a_first_boot_reach_nothing_outside(
+    tmp_path: pathlib.Path, what: str
+) -> None:
+    """The user of an earlier boot works against the one that makes a clone another machine."""
+    outside, image = tmp_path / "outside", tmp_path / "image"
+    lay_out(outside, image, {})
+    (image / "etc/skel/.bashrc").write_text("")
+    root, home = Root(str(image)), image / "home/azureuser"
+    for change in first_boot(root):
+        change.apply()
+    assert (home / ".ssh/authorized_keys").exists()
+    is_file = what.endswith(("keys", "rc"))
+    (image / "link").symlink_to(outside / ("file" if is_file else ""))
+    before, etc = picture(outside, links=False), picture(image / "etc", links=False)
+    attacker = multiprocessing.get_context("fork").Process(
+        target=exchange, args=(f"{home}{what}", str(image / "link"))
+    )
+    attacker.start()
+    end = time.monotonic() + 3
+    rounds, met = 0, 0  # met: how often the link was in the place of the file
+    try:
+        while time.monotonic() < end and rounds < 2000:
+            with contextlib.suppress(AzreadyError):
+                for change in first_boot(root):
+                    change.apply()
+            rounds += 1
+            met += pathlib.Path(f"{home}{what}").is_symlink()
+    finally:
+        attacker.kill()
+        attacker.join()
+    assert rounds > 50
+    assert 0 < met < rounds
+    assert picture(outside, links=False) == before
+    assert picture(image / "etc", links=False) == etc
 
 
 def lay_out(outside: pathlib.Path, image: pathlib.Path, tree: dict[str, str]) -> None:
@@ -139,7 +179,8 @@ def first_boot(root: Root) -> Iterator[Change]:
 
 def test_no_path_of_a_root_is_joined_by_hand() -> None:
     """The agent opens files through Root; elsewhere `root` is never a string, nor put into one."""
-    allowed = {"root.py", "walk.py", "tree.py", "cli.py"}  # cli.py opens / for a lost stdin
+    # cli.py opens / for a lost stdin
+    allowed = {"root.py", "walk.py", "tree.py", "files.py", "cli.py"}
     joined = re.compile(r"""root: str\b|f["'][^"'\n]*\{(?:self\._)?root(?:\.path)?\}/|root \+ """)
     for file in sorted((TOP / "agent").rglob("*.py")):
         text = file.read_text()

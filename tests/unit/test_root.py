@@ -1,7 +1,6 @@
 """Root, attacked: links, exchanged folders, special files and odd names lead nowhere."""
 
 import contextlib
-import ctypes
 import multiprocessing
 import os
 import pathlib
@@ -15,7 +14,7 @@ from agent.errors import GuestError, UsageError
 from agent.formats import authorized_keys
 from agent.root import Root
 from agent.steps import ssh_keys
-from tests.conftest import picture
+from tests.conftest import exchange, picture
 
 takes_root = pytest.mark.skipif(
     os.geteuid() != 0, reason="files that belong to several users take root"
@@ -102,6 +101,14 @@ def test_a_user_with_processes_is_not_removed() -> None:
 def _sleep_as(uid: int) -> None:
     os.setresuid(uid, uid, uid)
     time.sleep(60)
+
+
+def test_a_home_may_be_entered_by_its_own_absolute_path(world: pathlib.Path) -> None:
+    (world / "image/home/ann/real").mkdir()
+    (world / "image/home/ann/real/file").write_text("text")
+    (world / "image/home/ann/link").symlink_to("/home/ann/real")
+    with Root(str(world / "image")).below("/home/ann") as home:
+        assert home.read("/link/file") == b"text"
 
 
 def test_links_and_dots_stay_in_the_tree(world: pathlib.Path) -> None:
@@ -201,13 +208,6 @@ def test_a_hard_link_in_the_place_of_the_keys_is_refused(world: pathlib.Path) ->
     assert picture(world, but="image") == before
 
 
-def _exchange(first: str, second: str) -> None:
-    """Exchange two names for ever (renameat2(2), RENAME_EXCHANGE)."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    while True:
-        libc.renameat2(-100, first.encode(), -100, second.encode(), 2)
-
-
 @takes_root
 @pytest.mark.parametrize("what", [".ssh", ".ssh/authorized_keys"])
 def test_a_user_who_exchanges_folders_for_links_gains_nothing(
@@ -222,7 +222,7 @@ def test_a_user_who_exchanges_folders_for_links_gains_nothing(
     (home / "link").symlink_to(world / "precious" if what == ".ssh" else world / "precious/file")
     before, inside = picture(world, but="image"), picture(world / "image/etc")
     attacker = multiprocessing.get_context("fork").Process(
-        target=_exchange, args=(str(home / what), str(home / "link"))
+        target=exchange, args=(str(home / what), str(home / "link"))
     )
     attacker.start()
     succeeded = 0
@@ -263,7 +263,7 @@ def test_exchanges_during_generalize_reach_nothing_outside(world: pathlib.Path, 
                     root.replace(path, b"line\n")
             if attacker is None:
                 attacker = multiprocessing.get_context("fork").Process(
-                    target=_exchange, args=(str(image / what), str(image / "link"))
+                    target=exchange, args=(str(image / what), str(image / "link"))
                 )
                 attacker.start()
             with contextlib.suppress(GuestError):

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from agent.errors import GuestError, UsageError
-from agent.root import MAX_READ, Root, read_given
+from agent.files import MAX_READ, read_given
+from agent.root import Root
 
 
 @pytest.fixture
