@@ -21,7 +21,8 @@ from build.__main__ import FREEZERS
 TOP = toolchain.TOP
 FROZEN = toolchain.output()
 
-# ci: the same examples every time, quick. deep: as many as the time allows, remembered from run to run (scripts/fuzz).
+# ci: the same examples every time, quick. deep: as many as the time allows, remembered from run to
+# run (scripts/fuzz).
 settings.register_profile(
     "ci",
     derandomize=True,
@@ -105,7 +106,8 @@ class Built:
             pytest.skip("qemu-user-static is not installed (scripts/test installs it where it can)")
         if not self.file.is_file():
             pytest.fail(
-                f"{self.file} is not there: run scripts/build --arch {self.architecture} --freezer {self.freezer} first (scripts/test does)"
+                f"{self.file} is not there: run scripts/build --arch {self.architecture} "
+                f"--freezer {self.freezer} first (scripts/test does)"
             )
         return machine.command(self.architecture, self.file)
 
@@ -141,7 +143,8 @@ def words(how: str) -> list[str]:
 def azready(request: pytest.FixtureRequest) -> Run:
     """Runs the agent as `azready(argument, ..., env={...})`, once from source and once frozen.
 
-    Without --wireserver it would talk to Azure's own address: refused here, because a machine that runs tests may be an Azure VM.
+    Without --wireserver it would talk to Azure's own address: refused here, because a machine that
+    runs tests may be an Azure VM.
     """
 
     def run(

@@ -1,7 +1,8 @@
-"""Writes small UDF images with the structures that no tool at hand writes: a metadata partition, files in several extents, continued descriptors.
+"""Writes small UDF images with the structures that no tool at hand writes.
 
-Blocks of 2048 bytes; the partition starts at sector 300. Everything is laid out as ECMA-167 and UDF 2.60 say, with right checksums, which `sign` renews
-after a change.
+These are a metadata partition, files in several extents, and continued descriptors. Blocks have
+2048 bytes; the partition starts at sector 300. Everything is laid out as ECMA-167 and UDF 2.60 say,
+with right checksums, which `sign` renews after a change.
 """
 
 import binascii
@@ -13,7 +14,10 @@ FILE_ENTRY, EXTENDED_FILE_ENTRY = 261, 266
 
 
 def sign(descriptor: bytes, tag: int, at: int) -> bytes:
-    """A descriptor with its tag in front: `descriptor` starts with 16 bytes of room for it; `at` is the block it lies in."""
+    """A descriptor with its tag in front.
+
+    `descriptor` starts with 16 bytes of room for it; `at` is the block it lies in.
+    """
     body = descriptor[16:]
     head = struct.pack("<HHBBHHHI", tag, 3, 0, 0, 1, binascii.crc_hqx(body, 0), len(body), at)
     return head[:4] + bytes([(sum(head) - head[4]) & 255]) + head[5:] + body
@@ -54,7 +58,10 @@ def file_entry(
     file_type: int = 5,
     attributes: bytes = b"",
 ) -> bytes:
-    """A file entry whose allocation descriptors are of `kind`: 0 short, 1 long, 2 extended, 3 the content itself."""
+    """A file entry whose allocation descriptors are of `kind`.
+
+    0 is short, 1 long, 2 extended, 3 the content itself.
+    """
     fixed, lengths = (176, 168) if tag == FILE_ENTRY else (216, 208)
     entry = bytearray(fixed)
     entry[16:36] = struct.pack("<IHHHBB6sH", 0, 4, 0, 1, 0, file_type, bytes(6), kind)
@@ -95,7 +102,10 @@ class Image:
         self.sector(START + number, content)
 
     def describe(self, maps: bytes, count: int, file_set: bytes) -> None:
-        """Recognition sequence, anchor, and the volume descriptors with these partition maps; `file_set` is the file set's long_ad."""
+        """Recognition sequence, anchor, and the volume descriptors with these partition maps.
+
+        `file_set` is the file set's long_ad.
+        """
         for number, identifier in enumerate((b"BEA01", b"NSR03", b"TEA01")):
             self.sector(16 + number, b"\0" + identifier + b"\1")
         extent = struct.pack("<II", 16 * BLOCK, 32)
@@ -140,7 +150,10 @@ def simple(
     more: dict[int, bytes] | None = None,
     tag: int = FILE_ENTRY,
 ) -> bytes:
-    """An image with one plain partition: name -> (allocation descriptors, the content that they lead to, their kind); `more` holds further blocks."""
+    """An image with one plain partition; `more` holds further blocks.
+
+    Files are name -> (allocation descriptors, the content that they lead to, their kind).
+    """
     image = Image()
     image.describe(plain_map(), 1, long(BLOCK, 0))
     image.block(0, image.file_set(0, long(BLOCK, 1)))
@@ -157,13 +170,17 @@ def simple(
 
 
 def with_metadata_partition(files: dict[str, bytes]) -> bytes:
-    """An image as UDF 2.50 and later lay it out: descriptors in a metadata partition whose file has two extents, contents in the plain one."""
+    """An image as UDF 2.50 and later lay it out.
+
+    Descriptors are in a metadata partition whose file has two extents, contents in the plain one.
+    """
     image = Image()
     rest = struct.pack("<IIIIHB5x", 10, 11, 0xFFFFFFFF, 32, 32, 0)
     image.describe(
         plain_map() + special_map(b"*UDF Metadata Partition", rest), 2, long(BLOCK, 0, 1)
     )
-    # Metadata blocks 0 and 1 are blocks 20 and 21 of the plain partition; those from 2 on are blocks 40 and following.
+    # Metadata blocks 0 and 1 are blocks 20 and 21 of the plain partition; those from 2 on are
+    # blocks 40 and following.
     where = {block: 20 + block if block < 2 else 38 + block for block in range(12)}
     extents = short(2 * BLOCK, 20) + short(10 * BLOCK, 40)
     image.block(10, b"not the main metadata file")

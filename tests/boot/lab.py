@@ -1,4 +1,7 @@
-"""Roots that boot as containers: what a test machine needs besides, so that a boot runs azready, ends by itself, and leaves what was said."""
+"""Roots that boot as containers, and what a test machine needs besides.
+
+A boot runs azready, ends by itself, and leaves what was said.
+"""
 
 import json
 import os
@@ -15,7 +18,8 @@ from build.cache import BuildError
 from scripts.tasks import guests, nspawn
 from tests.conftest import TOP
 
-# Test machines have no DMI, hence --force; and what is said goes into a file, because journal and console are gone with the container.
+# Test machines have no DMI, hence --force; and what is said goes into a file, because journal and
+# console are gone with the container.
 SAID = """\
 #!/bin/sh
 {executable} provision --force >>/var/lib/said 2>&1
@@ -23,7 +27,8 @@ code=$?
 echo $code >/run/ended
 exit $code
 """
-# Switches the machine off once a first boot is over, or is not to be: it is started last, or beside the others.
+# Switches the machine off once a first boot is over, or is not to be: it is started last, or beside
+# the others.
 END = """\
 #!/bin/sh
 at=0
@@ -62,7 +67,10 @@ NAMES = tuple(PLACES)
 
 
 def root_with(name: str, place: pathlib.Path) -> pathlib.Path:
-    """A root of Debian with this init system, in an empty folder; the test is skipped where that cannot be made or booted."""
+    """A root of Debian with this init system, in an empty folder.
+
+    The test is skipped where that cannot be made or booted.
+    """
     try:
         nspawn.need()
         guest = guests.debian("" if name == "busybox" else name)
@@ -80,7 +88,10 @@ def root_with(name: str, place: pathlib.Path) -> pathlib.Path:
 
 
 def prepare(root: pathlib.Path, name: str, executable: str, kind: str = "") -> None:
-    """Have the boot run azready as a test machine needs it, and end; `kind` is that of the script, if it is another than the init system's own."""
+    """Have the boot run azready as a test machine needs it, and end.
+
+    `kind` is that of the script, if it is another than the init system's own.
+    """
     shutil.rmtree(root / "dev")  # the container brings its own
     (root / "dev").mkdir()
     say_so(root, executable)
@@ -106,12 +117,15 @@ def say_so(root: pathlib.Path, executable: str) -> None:
 
 
 def boot(root: pathlib.Path, scenario: pathlib.Path) -> list[str]:
-    """Boot a root against a scenario until it is off; returns the reports that the platform accepted."""
+    """Boot a root against a scenario until it is off; return the reports that were accepted."""
     return simulated(scenario, [sys.executable, "-m", "scripts.tasks.nspawn", str(root)])
 
 
 def simulated(scenario: pathlib.Path, command: list[str]) -> list[str]:
-    """Run a command against a scenario, in a namespace that is the simulator's; returns the reports that the platform accepted."""
+    """Run a command against a scenario, in a namespace that is the simulator's.
+
+    Returns the reports that the platform accepted.
+    """
     words = ["--netns", "--json", "--strict", "--scenario", str(scenario), "--", *command]
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
     result = subprocess.run(
@@ -141,7 +155,10 @@ def _program(path: pathlib.Path, text: str) -> None:
 
 
 def _make_busybox_the_init(root: pathlib.Path) -> None:
-    """As Buildroot does it: an inittab that runs rcS, which runs every script that is named like one, in order."""
+    """As Buildroot does it: an inittab that runs rcS.
+
+    rcS runs every script that is named like one, in order.
+    """
     (root / "sbin/init").symlink_to("/bin/busybox")
     (root / "etc/inittab").write_text("::sysinit:/etc/init.d/rcS\n")
     _program(
@@ -151,7 +168,10 @@ def _make_busybox_the_init(root: pathlib.Path) -> None:
 
 
 def _make_s6_the_init(root: pathlib.Path) -> None:
-    """s6 alone, without s6-rc, which no package here brings: the supervisor is PID 1, and what is in its folder is started."""
+    """s6 alone, without s6-rc, which no package here brings.
+
+    The supervisor is PID 1, and what is in its folder is started.
+    """
     (root / "etc/s6/service").mkdir(parents=True)
     _program(root / "etc/s6/init", "#!/bin/sh\nexec s6-svscan /etc/s6/service\n")
     (root / "sbin/init").symlink_to("/etc/s6/init")

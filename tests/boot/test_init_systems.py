@@ -1,4 +1,7 @@
-"""Every init system as PID 1 of a container: each runs what `azready install` put there, again if it failed, and not again once it is done."""
+"""Every init system as PID 1 of a container runs what `azready install` put there.
+
+It runs again if it failed, and not again once it is done.
+"""
 
 import pathlib
 import shutil

@@ -1,6 +1,7 @@
-"""dracut and initramfs-tools build azready into a real initramfs, and what they built is run: in a chroot of it, with a read-only root to make ready.
+"""dracut and initramfs-tools build azready into a real initramfs, and what they built is run.
 
-No kernel starts here; what the kernel and its drivers do before, is not part of this.
+It runs in a chroot, with a read-only root to make ready. No kernel starts here; what the kernel and
+its drivers do before is not part of this.
 """
 
 import pathlib
@@ -17,7 +18,8 @@ from scripts.tasks import guests, nspawn
 from tests.boot import lab
 from tests.conftest import FROZEN
 
-# maker -> (how an initramfs is built and unpacked in the root, where the real root is while it runs, how it runs the script)
+# maker -> (how an initramfs is built and unpacked in the root, where the real root is while it
+# runs, how it runs the script)
 MAKERS = {
     "dracut": (
         "dracut --force --no-kernel --no-hostonly /var/initramfs 6.1.0 && cd /var/unpacked && lsinitrd --unpack /var/initramfs",

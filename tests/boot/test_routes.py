@@ -1,4 +1,7 @@
-"""Every way into an image that the README names: its command, as it stands there, on a real root, which then boots."""
+"""Every way into an image that the README names, on a real root, which then boots.
+
+The commands are run as they stand there.
+"""
 
 import os
 import pathlib

@@ -1,4 +1,7 @@
-"""A real systemd as PID 1 boots an image that azready was installed into: the unit, its order and its sandbox, with everything to do."""
+"""A real systemd as PID 1 boots an image that azready was installed into.
+
+This shows the unit, its order and its sandbox, with everything to do.
+"""
 
 import json
 import pathlib
@@ -15,7 +18,8 @@ from tests.conftest import FROZEN
 
 SCRIPT = "#!/bin/sh\necho from the script\necho x >/usr/outside-the-sandbox && echo wrote to usr\n"
 MACHINE = VM(password="correct horse", disable_password="false", custom_data=SCRIPT)
-# The kernels of test machines have no DMI, hence --force. What is said goes into a file, because the journal is gone with the container.
+# The kernels of test machines have no DMI, hence --force. What is said goes into a file, because
+# the journal is gone with the container.
 LAB = """
 [Service]
 ExecStart=

@@ -148,7 +148,10 @@ def test_sizes_are_read_from_a_map_of_the_linker() -> None:
 
 
 def test_runs_where_no_memory_may_become_executable(built: Built) -> None:
-    """What MemoryDenyWriteExecute= does on new kernels: PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN."""
+    """What MemoryDenyWriteExecute= does on new kernels.
+
+    That is PR_SET_MDWE with PR_MDWE_REFUSE_EXEC_GAIN.
+    """
     if not built.native:
         pytest.skip("qemu itself makes code")
     libc = ctypes.CDLL(None, use_errno=True)

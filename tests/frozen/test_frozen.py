@@ -1,4 +1,4 @@
-"""What the static file is, and where it runs: the real file, in real roots, against the simulator."""
+"""What the static file is and where it runs: in real roots, against the simulator."""
 
 import ctypes
 import io
@@ -89,7 +89,10 @@ def test_a_file_that_tells_where_it_was_built_would_not_pass(tmp_path: pathlib.P
 def test_a_file_that_is_not_hardened_would_not_pass(
     tmp_path: pathlib.Path, kind: str, field: int, value: int, why: str
 ) -> None:
-    """One field of a program header is changed; offsets as in struct Elf64_Phdr: type at 0, flags at 4."""
+    """One field of a program header is changed.
+
+    Offsets are those of struct Elf64_Phdr: type at 0, flags at 4.
+    """
     content = bytearray(FROZEN.read_bytes())
     elf = ELFFile(io.BytesIO(content))
     at = next(
@@ -334,7 +337,7 @@ def test_a_program_gets_into_a_waiting_namespace_as_the_simulator_says() -> None
         assert simulator.stdout is not None
         simulator.stdout.readline()
         inside = json.loads(simulator.stdout.readline())["command"].split()
-        # Never start the agent without this prefix: outside the namespace the address is Azure's own.
+        # Never without this prefix: outside the namespace the address is Azure's own.
         assert inside[0] == "nsenter"
         assert inside[-1] == "--"
         result = subprocess.run(
@@ -491,7 +494,10 @@ def test_the_smoke_test_of_a_release_passes(built: Built) -> None:
 
 
 def test_the_workflow_starts_the_agent_only_where_it_may() -> None:
-    """Hosted runners are Azure VMs: what a step runs of ours is on this list, and no file is followed by a command of the agent's."""
+    """Hosted runners are Azure VMs: what a step runs of ours is on this list.
+
+    No file is followed by a command of the agent's.
+    """
     text = (TOP / ".github/workflows/release.yml").read_text()
     assert set(re.findall(r"\./scripts/\w+", text)) == {
         "./scripts/test",

@@ -288,7 +288,8 @@ def test_apk_arch_and_plain_archive_hold_the_same(
     assert f"arch = {built.architecture}\n" in information
     assert "depend =" not in information
     assert "backup = etc/azready.toml" in information
-    # An .apk is several gzipped tars, one behind the other: gzip reads over the ends, tarfile must be told to.
+    # An .apk is several gzipped tars, one behind the other: gzip reads over the ends, tarfile must
+    # be told to.
     with tarfile.open(
         fileobj=io.BytesIO(gzip.decompress(packages["apk"].read_bytes())), ignore_zeros=True
     ) as archive:

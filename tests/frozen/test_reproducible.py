@@ -1,4 +1,7 @@
-"""The same sources give the same bytes: here for what is assembled anew at each change; scripts/reproduce does it for everything, from nothing."""
+"""The same sources give the same bytes, for what is assembled anew at each change.
+
+scripts/reproduce shows it for everything, from nothing.
+"""
 
 import os
 import pathlib
@@ -12,7 +15,8 @@ from build import toolchain
 from build.bill import bill
 from tests.conftest import BUILT, TOP
 
-# What the second build takes from the cache: CPython, the sources, the tools, and musl as zig compiled it. Everything else is made again.
+# What the second build takes from the cache: CPython, the sources, the tools, and musl as zig
+# compiled it. Everything else is made again.
 _SHARED = ("cpython-", "pyinstaller-source", "nuitka-source", "zig-tools", "downloads")
 
 

@@ -1,4 +1,7 @@
-"""Account files, keys and authorized_keys: an edit changes what it is about and nothing else, whatever else the file holds."""
+"""Account files, keys and authorized_keys: an edit changes what it is about.
+
+Nothing else changes, whatever else the file holds.
+"""
 
 import base64
 import struct

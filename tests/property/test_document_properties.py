@@ -1,4 +1,7 @@
-"""Goal states, health documents, instance metadata and hosts files against any input, and against the standard library's slow twins."""
+"""Goal states, health documents, instance metadata and hosts files, for any input.
+
+They are compared with the standard library's slow twins.
+"""
 
 import json
 from xml.etree import ElementTree
@@ -81,7 +84,10 @@ def test_any_bytes_give_a_goal_state_or_our_own_error(data: bytes) -> None:
 def test_goal_state_reader_agrees_with_elementtree_on_what_it_accepts(
     tree: ElementTree.Element, encoding: str
 ) -> None:
-    """Known differences, all of them refusals here: a DTD, an element inside an id, more than 64 levels, an empty or very long id."""
+    """Known differences, all of them refusals here.
+
+    They are a DTD, an element inside an id, more than 64 levels, an empty or very long id.
+    """
     document = ElementTree.tostring(tree, encoding="unicode").encode(encoding)
     mine = parsed(document)
     if mine is None:

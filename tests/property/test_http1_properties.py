@@ -1,9 +1,11 @@
 """The response reader against any bytes, any cut, and against http.client.
 
-Where both accept an answer they agree on status, body and headers. These are the known differences, in which this reader is the stricter one:
+Where both accept an answer they agree on status, body and headers. These are the known differences,
+in which this reader is the stricter one:
 
 - bytes behind the end of the answer: refused here, ignored there
-- informational answers: all are skipped here, only 100 there (the one difference that has to be excluded from the comparison)
+- informational answers: all are skipped here, only 100 there (the one difference that has to be
+  excluded from the comparison)
 - a bare CR inside a line, folded lines, spaces before the colon: refused here
 - lengths and chunk sizes with signs, underscores, spaces or 0x: refused here, taken by int() there
 - a length beside chunked coding, equal lengths given twice, chunked in HTTP/1.0: refused here

@@ -1,4 +1,7 @@
-"""Media that lie: whatever a structure of UDF or ISO 9660 says, the readers end with files or with our own error, within their bounds."""
+"""Media that lie: whatever a structure of UDF or ISO 9660 says, the readers end.
+
+They end with files or with our own error, within their bounds.
+"""
 
 import lzma
 import pathlib

@@ -1,7 +1,9 @@
-"""Runs a first boot that is killed at its Nth change, for every N, each followed by a run that nobody disturbs; a program of its own because it forks.
+"""Runs a first boot that is killed at its Nth change, for every N, and then an undisturbed one.
 
-Arguments: a folder to work in, the addresses of wireserver and IMDS. A change is every call that alters a file: the process dies right before it, or, for a
-write, in the middle of it. Prints one line of JSON per N: what was killed, how the second run ended, and how its tree differs from an undisturbed one.
+A program of its own because it forks. Arguments: a folder to work in, the addresses of wireserver
+and IMDS. A change is every call that alters a file: the process dies right before it, or, for a
+write, in the middle of it. Prints one line of JSON per N: what was killed, how the second run ended,
+and how its tree differs from an undisturbed one.
 """
 
 import json

@@ -1,4 +1,7 @@
-"""Every scenario of the simulator, against the agent from source and frozen; each says itself how it must end."""
+"""Every scenario of the simulator, against the agent from source and frozen.
+
+Each scenario says itself how it must end.
+"""
 
 import concurrent.futures
 import dataclasses
@@ -129,7 +132,7 @@ def test_scenario_ends_as_it_must(
 
 
 def check_provisioned(outcome: Outcome, chosen: scenario.Scenario) -> None:
-    """Marker and disabled unit exactly when Ready was accepted; Ready is the last thing the platform hears."""
+    """Marker and disabled unit exactly if Ready was accepted, the last that is reported."""
     name = chosen.expect.host_name
     assert outcome.host_name == (f"{name}\n" if name else "")
     assert f"127.0.1.1\t{name}" in outcome.hosts if name else outcome.hosts == ""

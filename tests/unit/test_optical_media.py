@@ -1,4 +1,4 @@
-"""The readers of UDF and ISO 9660: against images by other tools, rare structures and media that lie."""
+"""The readers of UDF and ISO 9660, against other tools' images and rare structures."""
 
 import io
 import lzma

@@ -1,4 +1,4 @@
-"""The modules that take the place of standard ones inside the static file (build/runtime), run by themselves."""
+"""The modules that replace standard ones in the static file (build/runtime), run alone."""
 
 import pathlib
 import runpy
@@ -17,7 +17,10 @@ RUNTIME = pathlib.Path(frozen.__file__).parent / "runtime"
 
 
 class Interpreter:
-    """What the import system asks of _imp and sys: modules `built_in`, and frozen ones as name -> (source, whether it is a package)."""
+    """What the import system asks of _imp and sys.
+
+    Modules are `built_in`, or frozen: name -> (source, whether it is a package).
+    """
 
     def __init__(self, built_in: list[str], frozen_modules: dict[str, tuple[str, bool]]) -> None:
         self.meta_path: list[Any] = []

@@ -1,4 +1,4 @@
-"""The simulator by itself: it must notice what Azure would refuse, and scenarios must not be misread."""
+"""The simulator by itself: it notices what Azure would refuse, and misreads no scenario."""
 
 import http.client
 import json
