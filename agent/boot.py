@@ -21,9 +21,9 @@ class Boot:
     on outside of Azure; `rehearsing` only tells what would be done; `mounts` waits for a medium and
     lets the kernel mount one that our own readers cannot read.
 
-    Found: `vm_id` ("" if unknown), `metadata` and `medium` (None without), `profile`, `old_name` of
-    this machine (from the step `host_name`), the user's `account` (None before the step `user`, and
-    without a user), `notes` for the success report.
+    Found: `vm_id` ("" if unknown), `metadata` and `medium` (None without), `silence` (why there is
+    no metadata), `profile`, `old_name` of this machine (from the step `host_name`), the user's
+    `account` (None before the step `user`, and without a user), `notes` for the success report.
     """
 
     def __init__(
@@ -51,6 +51,7 @@ class Boot:
         self.vm_id = ""
         self.old_name = ""
         self.metadata: "InstanceMetadata | None" = None
+        self.silence = ""
         self.medium: "Medium | None" = None
         self.profile = Profile()
         self.account: "Account | None" = None

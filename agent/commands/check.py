@@ -202,6 +202,7 @@ def _metadata(boot: "Boot", findings: Findings) -> "InstanceMetadata | None":
     try:
         metadata = imds.instance(boot.imds, imds.budget(boot.deadline), boot.log)
     except AzreadyError as error:
+        boot.silence = str(error)
         findings.add(
             HINT,
             "IMDS",

@@ -180,6 +180,7 @@ def fetch_metadata(boot: "Boot") -> "InstanceMetadata | None":
     try:
         return imds.instance(boot.imds, imds.budget(boot.deadline), boot.log)
     except (GaveUp, Refused) as error:
+        boot.silence = str(error)
         boot.log.warning(f"going on without instance metadata: {error}")
         return None
 

@@ -16,6 +16,7 @@ from agent.steps.host_name import HOST_NAME
 from agent.steps.kvp import KVP
 from agent.steps.media import MEDIA
 from agent.steps.password import PASSWORD
+from agent.steps.profile import PROFILE
 from agent.steps.publish_host_name import PUBLISH_HOST_NAME
 from agent.steps.ready import DISABLE, MARKER, READY
 from agent.steps.ssh_keys import SSH_KEYS
@@ -28,6 +29,7 @@ __all__ = ["DISABLE", "MARKER", "READY", "STEPS"]
 
 STEPS = (
     MEDIA,  # read host name, user, password and customData from the provisioning CD
+    PROFILE,  # make sure that the platform said anything at all
     HOST_NAME,  # set it in the kernel, /etc/hostname and /etc/hosts
     PUBLISH_HOST_NAME,  # renew a DHCP lease, so that DNS learns the new name
     USER,  # create account, home and group memberships

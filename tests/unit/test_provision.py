@@ -10,6 +10,7 @@ import pytest
 from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
+from agent.commands import check
 from agent.commands.provision import ProvisioningFailed, provision
 from agent.formats import hosts
 from agent.machine import identity
@@ -286,3 +287,21 @@ def test_the_host_hears_of_a_failure_before_the_wireserver(root: pathlib.Path, l
     assert "var/lib/hyperv/.kvp_pool_1" in seen_at_the_report(
         root, scenario.VM(media="cd", admin_username="root"), log
     )
+
+
+@pytest.mark.parametrize("own_user", [False, True])
+def test_check_knows_that_a_boot_without_any_word_fails(
+    root: pathlib.Path, log: Lines, own_user: bool
+) -> None:
+    config = Config({"media.wait": 0, "steps.user": not own_user})
+    with Simulator(scenario.load("imds-refused")) as platform:
+        findings = check.check(boot(platform, root, log, config=config))
+    known = [
+        text for verdict, subject, text in findings.lines if (verdict, subject) == ("bad", "plan")
+    ]
+    if own_user:
+        assert known == []
+    else:
+        assert known[0].startswith(
+            "nothing is known about this VM: no instance metadata (http error 403 querying IMDS)"
+        )
