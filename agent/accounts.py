@@ -5,12 +5,11 @@ An account is created by the image's own tool (useradd, else busybox adduser) or
 editing the four files. `create` also completes what an interrupted run left.
 """
 
-import posix
-from errno import EROFS
-from time import monotonic, sleep, time
+from time import time
 
 from agent import account_tools, programs
-from agent.errors import GuestError, reason
+from agent.account_lock import Locked
+from agent.errors import GuestError
 from agent.formats import accounts
 from agent.formats.accounts import GROUP, GSHADOW, LOCKED, PASSWD, SHADOW, Account
 
@@ -21,50 +20,9 @@ if TYPE_CHECKING:
     from agent.log import Log
     from agent.root import Root
 
-LOCK_LIMIT = 15.0  # seconds, as lckpwdf(3)
-
-_LOCK = "/etc/.pwd.lock"
 _NOBODY = 65534
 # 2020-01-01: before it the clock is not set, and the day would make the password look expired.
 _FIRST_SANE_DAY = 18262
-
-
-class Locked:
-    """Holds the lock of the account files (lckpwdf(3)) as a context manager.
-
-    Raises GuestError if it is not free within LOCK_LIMIT.
-    """
-
-    def __init__(self, root: "Root") -> None:
-        self._root = root
-        self._fd = -1
-
-    def __enter__(self) -> None:
-        self._root.make_folders("/etc")
-        place = self._root.shown(_LOCK)
-        end = monotonic() + LOCK_LIMIT
-        try:
-            self._fd = self._root.open(_LOCK, posix.O_RDWR | posix.O_CREAT)
-        except OSError as error:
-            if error.errno == EROFS:
-                return  # nobody can change the files; a complete account needs no change
-            raise GuestError(f"cannot open the lock {place}: {reason(error)}") from None
-        while True:
-            try:
-                posix.lockf(self._fd, posix.F_TLOCK, 0)
-                return
-            except OSError as error:
-                if monotonic() > end:
-                    posix.close(self._fd)
-                    raise GuestError(
-                        f"cannot lock {place} within {LOCK_LIMIT:g} s, another program is editing "
-                        f"the accounts: {reason(error)}"
-                    ) from None
-            sleep(0.05)
-
-    def __exit__(self, *_: object) -> None:
-        if self._fd >= 0:
-            posix.close(self._fd)
 
 
 def find(root: "Root", name: str) -> "Account | None":
@@ -146,6 +104,21 @@ def missing_groups(root: "Root", account: Account, groups: "Sequence[str]") -> "
         if fields and accounts.number(fields, 2) != account.gid and group not in own:
             found.append(group)
     return found
+
+
+def group_names(root: "Root", name: str, joining: "Sequence[str]" = ()) -> "list[str]":
+    """Return the groups of the account `name`, with its primary one and those of `joining`.
+
+    Of `joining` those count that exist; an account that is missing has a group of its name.
+    """
+    content, account = _read(root, GROUP), find(root, name)
+    gid = account.gid if account else -1
+    primary = [
+        fields[0] for fields in accounts.entries(content) if accounts.number(fields, 2) == gid
+    ]
+    known = [group for group in joining if accounts.entry(content, group)]
+    own = accounts.groups_of(content, name)
+    return list(dict.fromkeys((*(primary or [name]), *own, *known)))
 
 
 def add_to_groups(root: "Root", name: str, groups: "Sequence[str]") -> None:

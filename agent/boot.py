@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from agent.azure.http import Endpoint
     from agent.azure.retry import Deadline
     from agent.formats.accounts import Account
+    from agent.formats.sshd_config import Server
     from agent.log import Log
     from agent.machine.media import Medium
     from agent.protocol.imds import InstanceMetadata
@@ -23,7 +24,9 @@ class Boot:
 
     Found: `vm_id` ("" if unknown), `metadata` and `medium` (None without), `silence` (why there is
     no metadata), `profile`, `old_name` of this machine (from the step `host_name`), the user's
-    `account` (None before the step `user`, and without a user), `notes` for the success report.
+    `account` (None before the step `user`, and without a user), what the `server` for SSH does for
+    the user (None before anybody asked), the `promised` ways to log in, "key" and "password", that
+    steps have made or, in a rehearsal, would make; `notes` for the success report.
     """
 
     def __init__(
@@ -55,4 +58,6 @@ class Boot:
         self.medium: "Medium | None" = None
         self.profile = Profile()
         self.account: "Account | None" = None
+        self.server: "Server | None" = None
+        self.promised: "set[str]" = set()
         self.notes: "tuple[str, ...]" = ()

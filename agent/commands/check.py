@@ -91,7 +91,6 @@ def run(options: "dict[str, str]", log: "Log") -> int:
 def check(boot: "Boot") -> Findings:
     """Look at everything that a first boot depends on; `boot.deadline` limits the time."""
     boot.mounts = False
-    boot.rehearsing = True
     findings = Findings()
     _privilege(boot, findings)
     _platform(boot, findings)

@@ -96,6 +96,7 @@ def rehearse(boot: "Boot") -> "tuple[list[str], list[str]]":
     def act(changes: "Iterator[Change]") -> None:
         texts.extend(change.text for change in changes)
 
+    boot.rehearsing = True
     boot.profile = profile.merge(boot.metadata, None)
     try:
         _carry_out(boot, act, lambda text: texts.append(f"warn: {text}"))

@@ -14,7 +14,7 @@ from agent.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Protocol
 
     class PublicKey(Protocol):
@@ -51,14 +51,15 @@ class KeyRefused(GuestError):
 
 @record
 class Key:
-    """One public key: its type word, its base64 text, its comment."""
+    """One public key: its type word, its base64 text, its comment, and the options before it."""
 
     kind: str
     blob: str
     comment: str
+    options: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.blob} {self.comment}".rstrip()
+        return f"{self.options} {self.kind} {self.blob} {self.comment}".strip()
 
 
 def parse(text: str) -> "list[Key]":
@@ -66,19 +67,21 @@ def parse(text: str) -> "list[Key]":
 
     Line breaks inside a key are removed. Raises KeyRefused if any key is malformed.
     """
-    stripped = text.strip()
-    if not stripped:
-        raise KeyRefused("it is empty")
+    stripped = text.removeprefix("\ufeff").strip()
     if stripped.startswith("-----BEGIN"):
         raise KeyRefused("it is a certificate or key in PEM format, not in OpenSSH format")
     if stripped.startswith("---- BEGIN"):
         raise KeyRefused("it is in RFC 4716 format: convert it to OpenSSH format by ssh-keygen -i")
     keys: list[str] = []
     for line in stripped.replace("\r", "\n").split("\n"):
-        if not keys or line.split(" ")[0] in _FIELDS:
+        if line.lstrip().startswith("#") or not (keys or line.strip()):
+            continue
+        if not keys or _words(line)[1] in _FIELDS:
             keys.append(line)
         else:
             keys[-1] += line  # the rest of a broken key
+    if not keys:
+        raise KeyRefused("it is empty")
     return [_one(key) for key in keys]
 
 
@@ -87,40 +90,30 @@ def merged(content: bytes, keys: "Iterable[Key]") -> bytes:
 
     Missing keys are appended; every existing line stays byte for byte.
     """
-    present: set[str] = set()
-    for line in content.decode("utf-8", "replace").splitlines():
-        if not line.startswith("#"):
-            words = line.split()
-            present.update(words[at + 1] for at, word in enumerate(words[:-1]) if word in _FIELDS)
+    present = set(_present(content))
     new = []
     for key in keys:
-        if key.blob not in present:
-            present.add(key.blob)
+        identity = (_is_authority(key.options), key.blob)
+        if identity not in present:
+            present.add(identity)
             new.append(f"{key}\n".encode())
     separator = b"\n" if new and content and not content.endswith(b"\n") else b""
     return content + separator + b"".join(new)
 
 
 def has_any(content: bytes) -> bool:
-    """Return whether an authorized_keys file holds anything but comments and blank lines."""
-    return any(line.strip() and not line.startswith(b"#") for line in content.splitlines())
-
-
-def place_for(home: str, path: str) -> str:
-    """Return the file for a key: the platform's `path` if it is inside `home`, else the default."""
-    home = home.rstrip("/")
-    parts = path.split("/")
-    inside = path.startswith(f"{home}/") and parts[-1] and not set(parts) & {".", ".."}
-    return path if inside and path.isprintable() else f"{home}/.ssh/authorized_keys"
+    """Return whether an authorized_keys file lets anybody in, by a key or by a certificate."""
+    return any(_present(content))
 
 
 def sort(
-    name: str, home: str, public_keys: "Sequence[PublicKey]"
+    name: str, public_keys: "Sequence[PublicKey]", files: "Sequence[str]"
 ) -> "tuple[dict[str, list[Key]], list[str]]":
     """Return (the usable keys by the file that they go to, remarks) for the user `name`.
 
-    The remarks tell which keys are left out, or go to another file than the platform says. Raises
-    GuestError if there are keys and none is usable.
+    A key goes to the file that the platform names if it is one of `files`, which are those that
+    sshd reads, else to the first of them. The remarks tell which keys are left out, or go to
+    another file than the platform says.
     """
     by_path: "dict[str, list[Key]]" = {}
     remarks = []
@@ -130,23 +123,66 @@ def sort(
         except KeyRefused as error:
             remarks.append(f"SSH key {index} of {len(public_keys)} is left out: {error}")
             continue
-        path = place_for(home, public_key.path)
+        path = public_key.path if public_key.path in files else files[0]
         if public_key.path not in ("", path):
             remarks.append(
-                f"SSH key {index} goes to {path}: {public_key.path!r} is not a file in the home "
-                f"of {name}"
+                f"SSH key {index} goes to {path}: sshd does not read {public_key.path!r} for {name}"
             )
         by_path.setdefault(path, []).extend(keys)
-    if public_keys and not by_path:
-        raise GuestError(
-            f"none of the {len(public_keys)} SSH keys for {name} is usable by sshd: {remarks[0]}"
-        )
     return by_path, remarks
 
 
+def _present(content: bytes) -> "Iterator[tuple[bool, str]]":
+    """Yield (whether it is a certificate authority, its base64 text) for each key of a file."""
+    for line in content.decode("utf-8", "replace").splitlines():
+        if not line.lstrip().startswith("#"):
+            options, kind, rest = _words(line)
+            if kind in _FIELDS and rest:
+                yield _is_authority(options), _cut(rest)[0]
+
+
+def _words(line: str) -> "tuple[str, str, str]":
+    """Return (options, type word, the rest) of a line; without a known type, the first word as it.
+
+    As sshd reads it: options may precede the type, and end at the first blank outside of quotes.
+    """
+    line = line.strip()
+    kind, rest = _cut(line)
+    if kind in _FIELDS:
+        return "", kind, rest
+    end = next(_unquoted(line, " \t"), len(line))
+    second, after = _cut(line[end:])
+    return (line[:end], second, after) if second in _FIELDS else ("", kind, rest)
+
+
+def _cut(text: str) -> "tuple[str, str]":
+    """Return the first word and the rest; either may be empty."""
+    words = text.split(None, 1)
+    return "".join(words[:1]), "".join(words[1:])
+
+
+def _unquoted(text: str, stops: str) -> "Iterator[int]":
+    """Yield where one of the characters `stops` is outside of double quotes."""
+    quoted = escaped = False
+    for at, character in enumerate(text):
+        if escaped or character == "\\":
+            escaped = not escaped
+        elif character == '"':
+            quoted = not quoted
+        elif character in stops and not quoted:
+            yield at
+
+
+def _is_authority(options: str) -> bool:
+    """Return whether the options make the key one that signs users' certificates."""
+    starts = (0, *(at + 1 for at in _unquoted(options, ",")))
+    name = "cert-authority"
+    return any(options[start : start + len(name)].lower() == name for start in starts)
+
+
 def _one(text: str) -> Key:
-    kind, _, rest = text.strip().partition(" ")
-    blob, _, comment = rest.strip().partition(" ")
+    options, kind, rest = _words(text)
+    blob, comment = _cut(rest)
     if kind not in _FIELDS:
         raise KeyRefused(f"its type is {kind[:40]!r}; known types are {', '.join(_FIELDS)}")
     try:
@@ -160,7 +196,9 @@ def _one(text: str) -> Key:
     if len(fields) != 1 + len(wanted) or not all(map(_fits, fields[1:], wanted)):
         raise KeyRefused(f"its fields are not those of {kind}")
     shown = "".join(character for character in comment if character.isprintable())
-    return Key(kind, blob, shown.strip()[:_MAX_COMMENT])
+    if not options.isprintable():
+        raise KeyRefused(f"its options {options[:40]!r} hold characters that cannot be printed")
+    return Key(kind, blob, shown.strip()[:_MAX_COMMENT], options)
 
 
 def _fields(data: bytes) -> "list[bytes]":

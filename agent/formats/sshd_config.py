@@ -1,18 +1,50 @@
-"""sshd_config: what it says about passwords and PAM, and the lines that change it (sshd_config(5)).
+"""sshd_config: what sshd does for a user, and the lines that change it (sshd_config(5)).
 
 sshd takes the first value that it reads. So the name of the drop-in sorts first, and a block in
-sshd_config itself stands at its start.
+sshd_config itself stands at its start. Only what a Match block says overrides what stands before.
 """
+
+from agent.record import record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Sequence
+
+    Values = dict[str, list[str]]
 
 CONFIGS = ("/etc/ssh/sshd_config", "/usr/etc/ssh/sshd_config")  # the first that exists counts
 FOLDER = "/etc/ssh/sshd_config.d"
 DROP_IN = f"{FOLDER}/00-azready.conf"
+MAX_INCLUDES = 16  # files inside each other, as many as sshd follows
 
 _BEGIN, _END = "# azready begin\n", "# azready end\n"
+_LISTS = ("allowusers", "denyusers", "allowgroups", "denygroups")  # each line adds to them
+
+
+@record
+class Server:
+    """What sshd does for one user; the defaults are sshd's own.
+
+    `key_files` are its files of keys, as they are written; `methods` are the lists of methods of
+    which one has to be passed, () for any one method. The patterns are those of the four keywords.
+    """
+
+    key_files: "tuple[str, ...]" = (".ssh/authorized_keys", ".ssh/authorized_keys2")
+    public_keys: bool = True
+    passwords: bool = True
+    keyboard_interactive: bool = True
+    uses_pam: bool = False
+    strict: bool = True
+    methods: "tuple[tuple[str, ...], ...]" = ()
+    allow_users: "tuple[str, ...]" = ()
+    deny_users: "tuple[str, ...]" = ()
+    allow_groups: "tuple[str, ...]" = ()
+    deny_groups: "tuple[str, ...]" = ()
+
+    @property
+    def asks_password(self) -> bool:
+        """Tell whether a password lets in, by either of two methods that ask for it."""
+        return self.passwords or (self.keyboard_interactive and self.uses_pam)
 
 
 def settings(content: bytes) -> "list[tuple[str, list[str]]]":
@@ -25,28 +57,108 @@ def settings(content: bytes) -> "list[tuple[str, list[str]]]":
     return found
 
 
+def effective(
+    content: bytes, included: "Callable[[str], Iterable[bytes]]", user: str, groups: "Sequence[str]"
+) -> "Values":
+    """Return the values that count for a user who comes from an ordinary address.
+
+    `included` returns the contents of the files that match the pattern of an Include.
+    """
+    base: "Values" = {}
+    matched: "Values" = {}
+
+    def read(content: bytes, into: "Values | None", depth: int) -> None:
+        # `into` is None in a Match block for others, where only its own lines have no say.
+        here = into
+        for keyword, arguments in settings(content):
+            if keyword == "match":
+                is_ours = into is not None and _matches_user(arguments, user, groups)
+                here = matched if is_ours else None
+            elif keyword == "include" and depth < MAX_INCLUDES and here is not None:
+                for pattern in arguments:
+                    for inner in included(pattern):
+                        read(inner, here, depth + 1)
+            elif here is not None and arguments:
+                if keyword in _LISTS:
+                    here.setdefault(keyword, []).extend(arguments)
+                else:
+                    here.setdefault(keyword, arguments)
+
+    read(content, base, 0)
+    return {**base, **matched}
+
+
+def dumped(output: str) -> "Values":
+    """Return the values in the output of `sshd -T`, which has one item of a list in each line."""
+    values: "Values" = {}
+    for keyword, arguments in settings(output.encode()):
+        values.setdefault(keyword, []).extend(arguments)
+    return values
+
+
+def server(values: "Values") -> Server:
+    """Return what these values make of sshd."""
+    default = Server()
+
+    def switch(keyword: str, otherwise: bool) -> bool:
+        words = values.get(keyword)
+        return words[0].lower() == "yes" if words else otherwise
+
+    interactive = switch("challengeresponseauthentication", default.keyboard_interactive)
+    methods = values.get("authenticationmethods", ["any"])
+    files = values.get("authorizedkeysfile", default.key_files)
+    return Server(
+        key_files=tuple(file for file in files if file.lower() != "none"),
+        public_keys=switch("pubkeyauthentication", default.public_keys),
+        passwords=switch("passwordauthentication", default.passwords),
+        keyboard_interactive=switch("kbdinteractiveauthentication", interactive),
+        uses_pam=switch("usepam", default.uses_pam),
+        strict=switch("strictmodes", default.strict),
+        methods=() if methods == ["any"] else tuple(tuple(word.split(",")) for word in methods),
+        allow_users=tuple(values.get("allowusers", ())),
+        deny_users=tuple(values.get("denyusers", ())),
+        allow_groups=tuple(values.get("allowgroups", ())),
+        deny_groups=tuple(values.get("denygroups", ())),
+    )
+
+
+def key_files(server: Server, user: str, uid: int, home: str) -> "tuple[str, ...]":
+    """Return the absolute paths of the user's files of keys."""
+    tokens = {"%%": "%", "%u": user, "%U": str(uid), "%h": home}
+    found = []
+    for file in server.key_files:
+        pieces = file.split("%%")
+        for token in ("%u", "%U", "%h"):
+            pieces = [piece.replace(token, tokens[token]) for piece in pieces]
+        path = "%".join(pieces)
+        found.append(path if path.startswith("/") else f"{home.rstrip('/')}/{path}")
+    return tuple(found)
+
+
+def refusal(server: Server, user: str, groups: "Sequence[str]") -> str:
+    """Return the keyword that keeps the user out, in the order in which sshd asks; "" for none.
+
+    Of a pattern user@host the host is not looked at: where the user comes from is not known.
+    """
+    if _matches(server.deny_users, (user,)):
+        return "DenyUsers"
+    allowed = tuple(pattern.partition("@")[0] for pattern in server.allow_users)
+    if allowed and not _matches(allowed, (user,)):
+        return "AllowUsers"
+    if _matches(server.deny_groups, groups):
+        return "DenyGroups"
+    if server.allow_groups and not _matches(server.allow_groups, groups):
+        return "AllowGroups"
+    return ""
+
+
 def includes_drop_in(content: bytes) -> bool:
     """Return whether this sshd_config reads DROP_IN, before any Match block."""
     for keyword, arguments in settings(content):
         if keyword == "match":
             return False
-        if keyword == "include" and any(_matches(pattern) for pattern in arguments):
+        if keyword == "include" and any(_takes_in(pattern) for pattern in arguments):
             return True
-    return False
-
-
-def uses_pam(contents: "Iterable[bytes]") -> bool:
-    """Return whether sshd asks PAM, by its configuration files in the order in which it reads them.
-
-    Without PAM, sshd rejects every login to an account whose password is locked with "!", also by
-    key (sshd(8)).
-    """
-    for content in contents:
-        for keyword, arguments in settings(content):
-            if keyword == "match":
-                break
-            if keyword == "usepam" and arguments:
-                return arguments[0].lower() == "yes"
     return False
 
 
@@ -66,11 +178,57 @@ def with_block(content: bytes, lines: str) -> bytes:
     return new.encode("utf-8", "surrogateescape")
 
 
-def _matches(pattern: str) -> bool:
-    """Return whether an Include pattern, with at most one *, takes in the drop-in."""
-    absolute = pattern if pattern.startswith("/") else f"/etc/ssh/{pattern}"
-    start, star, end = absolute.partition("*")
-    if not star:
-        return absolute == DROP_IN
-    between = DROP_IN[len(start) : len(DROP_IN) - len(end)]
-    return DROP_IN.startswith(start) and DROP_IN.endswith(end) and "/" not in between
+def absolute(pattern: str) -> str:
+    """Return an Include pattern as sshd completes it."""
+    return pattern if pattern.startswith("/") else f"/etc/ssh/{pattern}"
+
+
+def fits(pattern: str, text: str) -> bool:
+    """Return whether a pattern of * and ? matches a text (PATTERNS of ssh_config(5))."""
+    at = place = 0
+    star, resumed = -1, 0
+    while place < len(text):
+        if at < len(pattern) and pattern[at] == "*":
+            star, resumed = at, place
+            at += 1
+        elif at < len(pattern) and pattern[at] in ("?", text[place]):
+            at += 1
+            place += 1
+        elif star >= 0:
+            resumed += 1
+            at, place = star + 1, resumed
+        else:
+            return False
+    return not pattern[at:].strip("*")
+
+
+def _matches(patterns: "Iterable[str]", names: "Sequence[str]") -> bool:
+    """Return whether a pattern takes in one of the names, and none with ! does."""
+    found = False
+    for pattern in patterns:
+        if any(fits(pattern.removeprefix("!"), name) for name in names):
+            if pattern.startswith("!"):
+                return False
+            found = True
+    return found
+
+
+def _matches_user(arguments: "list[str]", user: str, groups: "Sequence[str]") -> bool:
+    """Return whether the conditions of a Match block hold for the user.
+
+    Addresses and hosts are not known, so that only the pattern * takes them in.
+    """
+    if [word.lower() for word in arguments] == ["all"]:
+        return True
+    known = {"user": (user,), "group": groups}
+    pairs = list(zip(arguments[::2], arguments[1::2], strict=False))
+    return bool(pairs) and all(
+        _matches(patterns.split(","), known.get(criterion.lower(), ("",)))
+        for criterion, patterns in pairs
+    )
+
+
+def _takes_in(pattern: str) -> bool:
+    """Return whether an Include pattern takes in the drop-in."""
+    folder, _, name = absolute(pattern).rpartition("/")
+    return folder == FOLDER and fits(name, DROP_IN.rpartition("/")[2])

@@ -14,6 +14,7 @@ from agent.steps.custom_data import CUSTOM_DATA
 from agent.steps.host_keys import HOST_KEYS
 from agent.steps.host_name import HOST_NAME
 from agent.steps.kvp import KVP
+from agent.steps.login import LOGIN
 from agent.steps.media import MEDIA
 from agent.steps.password import PASSWORD
 from agent.steps.profile import PROFILE
@@ -34,10 +35,11 @@ STEPS = (
     PUBLISH_HOST_NAME,  # renew a DHCP lease, so that DNS learns the new name
     USER,  # create account, home and group memberships
     SUDO,  # let the user become root
-    SSH_KEYS,  # authorize the user's keys
-    PASSWORD,  # set the password, or lock it
-    SSHD,  # allow or forbid logins with a password
     HOST_KEYS,  # generate host keys, without which sshd lets nobody in
+    SSHD,  # allow or forbid logins with a password
+    SSH_KEYS,  # authorize the user's keys, where sshd looks for them
+    PASSWORD,  # set the password, or lock it
+    LOGIN,  # make sure that the user can log in
     CUSTOM_DATA,  # save it, and run it if the settings say so
     USER_DATA,  # save it
     KVP,  # record the success for the Hyper-V host

@@ -5,18 +5,17 @@ The password reaches a program only through its standard input, and it appears i
 
 import posix
 
-from agent import accounts, programs
+from agent import accounts, programs, sshd
 from agent.change import Change, Step
 from agent.errors import GuestError
-from agent.formats import authorized_keys, sha512_crypt
+from agent.formats import sha512_crypt
 from agent.formats.accounts import LOCKED, SHADOW
-from agent.steps import sshd, user
+from agent.steps import user
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.boot import Boot
     from agent.change import Changes
-    from agent.formats.accounts import Account
     from agent.log import Log
     from agent.root import Root
 
@@ -26,7 +25,7 @@ MAX_LENGTH = 512  # bytes; the platform accepts at most 72 characters
 def changes(boot: "Boot") -> "Changes":
     """Yield the change of the password, or its lock.
 
-    A password that the image brought stays. Raises GuestError if the user would have no way in.
+    A password that the image brought stays. Raises GuestError if one cannot be set.
     """
     account = user.known(boot)
     if account is None:
@@ -42,16 +41,13 @@ def changes(boot: "Boot") -> "Changes":
         if not sha512_crypt.verifies(secret, field):
             text = f"set the password of {name}"
             yield Change(text, lambda: _set(root, name, secret, boot.log))
+            boot.promised.add("password")
         return
-    lock = LOCKED if sshd.uses_pam(root) else "*"
+    # Without PAM, sshd rejects every login to an account that is locked with "!" (sshd(8)).
+    lock = LOCKED if sshd.server(boot).uses_pam else "*"
     if field is not None and field[:1] in ("", "!", "*") and not field.startswith(lock):
         text = f"lock the password of {name}"
         yield Change(text, lambda: accounts.set_password_field(root, name, lock))
-    if not boot.profile.public_keys and not _has_way_in(root, account):
-        raise GuestError(
-            f"neither an SSH key nor a password came for the user {name}: nobody could log in "
-            "(a password comes on the provisioning CD only)"
-        )
 
 
 def _checked(name: str, password: str) -> bytes:
@@ -81,14 +77,6 @@ def _set(root: "Root", name: str, secret: bytes, log: "Log") -> None:
             )
     salt = sha512_crypt.salt(posix.urandom(16))
     accounts.set_password_field(root, name, sha512_crypt.sha512_crypt(secret, salt))
-
-
-def _has_way_in(root: "Root", account: "Account") -> bool:
-    """Tell whether the image brought a password or a key for the user."""
-    if accounts.has_password(root, account.name):
-        return True
-    path = authorized_keys.place_for(account.home, "")
-    return authorized_keys.has_any(root.read(path) or b"")
 
 
 PASSWORD = Step("password", "Set the given password, or lock the account's.", changes, fatal=True)

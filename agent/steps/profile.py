@@ -18,8 +18,8 @@ def changes(boot: "Boot") -> "Changes":
     if boot.metadata is None and boot.medium is None and boot.config.steps["user"]:
         raise GuestError(
             "nothing is known about this VM: no instance metadata"
-            f"{f' ({boot.silence})' if boot.silence else ''} and no provisioning CD; set steps.user "
-            "= false if the image brings its own user"
+            f"{f' ({boot.silence})' if boot.silence else ''} and no provisioning CD; "
+            "set steps.user = false if the image brings its own user"
         )
     yield from ()
 

@@ -2,10 +2,10 @@
 
 from stat import S_IMODE
 
-from agent import accounts
+from agent import accounts, sshd
 from agent.change import Change, Step
 from agent.errors import GuestError
-from agent.formats import authorized_keys
+from agent.formats import authorized_keys, sshd_config
 from agent.steps import user
 
 TYPE_CHECKING = False
@@ -17,18 +17,27 @@ if TYPE_CHECKING:
     from agent.root import Root
 
 _FOLDER_MODE, _FILE_MODE = 0o700, 0o600
+_READABLE = 0o444  # of a file outside of the home
 
 
 def changes(boot: "Boot") -> "Changes":
     """Yield one change for each file that lacks keys, or that sshd would not trust.
 
-    Raises GuestError if there are keys and none is usable, or no home to put them in.
+    Keys that cannot be used are warnings: the step `login` knows whether there is another way in.
+    Raises GuestError if there is no home to put them in.
     """
     account = user.known(boot)
     if account is None:
         return
     keys = boot.profile.public_keys
-    by_path, remarks = authorized_keys.sort(account.name, account.home, keys)
+    if not keys:
+        return
+    server = sshd.server(boot)
+    files = sshd_config.key_files(server, account.name, account.uid, account.home)
+    if not files:
+        files = (f"{account.home.rstrip('/')}/.ssh/authorized_keys",)
+        boot.log.warning(f"sshd reads no file of keys (AuthorizedKeysFile none); using {files[0]}")
+    by_path, remarks = authorized_keys.sort(account.name, keys, files)
     for remark in remarks:
         boot.log.warning(remark)
     if by_path and not boot.config.steps["user"] and boot.root.status(account.home) is None:
@@ -38,6 +47,7 @@ def changes(boot: "Boot") -> "Changes":
     for path, wanted in by_path.items():
         if not _is_authorized(boot.root, account, path, wanted):
             yield _authorizing(boot, account, path, wanted)
+            boot.promised.add("key")
 
 
 def _authorizing(boot: "Boot", account: "Account", path: str, keys: "list[Key]") -> Change:
@@ -48,6 +58,11 @@ def _authorizing(boot: "Boot", account: "Account", path: str, keys: "list[Key]")
         accounts.relabel(boot.root, path.rpartition("/")[0], boot.log)
 
     return Change(text, apply)
+
+
+def _is_inside(account: "Account", path: str) -> bool:
+    """Tell whether the file is in the user's home, where the user can exchange everything."""
+    return path.startswith(f"{account.home.rstrip('/')}/") and ".." not in path.split("/")
 
 
 def _inside(account: "Account", path: str) -> "tuple[list[str], str]":
@@ -63,6 +78,13 @@ def _inside(account: "Account", path: str) -> "tuple[list[str], str]":
 
 
 def _is_authorized(root: "Root", account: "Account", path: str, keys: "list[Key]") -> bool:
+    if not _is_inside(account, path):
+        status = root.status(path)
+        return (
+            status is not None
+            and status.st_mode & _READABLE == _READABLE
+            and authorized_keys.merged(content := root.read(path) or b"", keys) == content
+        )
     folders, inside = _inside(account, path)
     if root.status(account.home) is None:
         return False
@@ -78,11 +100,16 @@ def _is_authorized(root: "Root", account: "Account", path: str, keys: "list[Key]
 
 
 def authorize(root: "Root", account: "Account", path: str, keys: "list[Key]") -> None:
-    """Merge the keys into the file. Folders get 0700, the file 0600, both the owner.
+    """Merge the keys into the file. In the home, folders get 0700, the file 0600, both the owner.
 
     The owner of the home may work against this: it is entered once, and no link leads out of it.
-    Raises GuestError.
+    A file elsewhere belongs to root, and sshd reads it as the user. Raises GuestError.
     """
+    if not _is_inside(account, path):
+        root.replace(path, authorized_keys.merged(root.read(path) or b"", keys))
+        root.add_permissions(path, _READABLE)
+        root.settle((path.rpartition("/")[0],))
+        return
     owner = (account.uid, account.gid)
     folders, inside = _inside(account, path)
     with root.below(account.home) as home:

@@ -5,7 +5,6 @@ import struct
 
 import pytest
 
-from agent.errors import GuestError
 from agent.formats import authorized_keys
 from agent.formats.authorized_keys import Key, KeyRefused
 from agent.protocol.keys import PublicKey
@@ -54,7 +53,8 @@ RSA = f"ssh-rsa {blob(b'ssh-rsa', bytes([1, 0, 1]), bytes(257))}"
             f"ecdsa-sha2-nistp256 {blob(b'ecdsa-sha2-nistp256', b'nistp384', bytes(65))}",
             "its fields are not those of ecdsa-sha2-nistp256",
         ),
-        ('command="rm -rf /" ' + KEY, "its type is 'command="),
+        ('command="rm -rf /" ssh-foo AAAA', "its type is 'command="),
+        ("# only\n# comments\n", "it is empty"),
     ],
 )
 def test_a_text_that_is_not_a_key_says_why(text: str, why: str) -> None:
@@ -89,36 +89,16 @@ def test_a_comment_keeps_what_can_be_printed_and_is_truncated() -> None:
     assert key.comment == "ab" + "c" * 254
 
 
-@pytest.mark.parametrize(
-    ("path", "place"),
-    [
-        ("/home/ann/.ssh/authorized_keys", "/home/ann/.ssh/authorized_keys"),
-        ("/home/ann/.ssh/keys2", "/home/ann/.ssh/keys2"),
-        ("", "/home/ann/.ssh/authorized_keys"),
-        ("/home/bob/.ssh/authorized_keys", "/home/ann/.ssh/authorized_keys"),
-        ("/home/ann/../bob/keys", "/home/ann/.ssh/authorized_keys"),
-        ("/home/ann/./keys", "/home/ann/.ssh/authorized_keys"),
-        ("/home/ann/", "/home/ann/.ssh/authorized_keys"),
-        ("/home/ann", "/home/ann/.ssh/authorized_keys"),
-        ("/home/annx/keys", "/home/ann/.ssh/authorized_keys"),
-        ("/home/ann/a\nb", "/home/ann/.ssh/authorized_keys"),
-    ],
-)
-@pytest.mark.parametrize("home", ["/home/ann", "/home/ann/"])
-def test_keys_go_into_the_home_only(home: str, path: str, place: str) -> None:
-    assert authorized_keys.place_for(home, path) == place
-
-
 def test_usable_keys_are_sorted_by_the_file_that_they_go_to() -> None:
     by_path, remarks = authorized_keys.sort(
         "ann",
-        "/home/ann",
         (
             PublicKey(KEY, ""),
             PublicKey("junk", ""),
             PublicKey(RSA, "/home/ann/keys"),
             PublicKey(RSA, "/etc/keys"),
         ),
+        ("/home/ann/.ssh/authorized_keys", "/home/ann/keys"),
     )
     assert {path: [str(key) for key in keys] for path, keys in by_path.items()} == {
         "/home/ann/.ssh/authorized_keys": [KEY, RSA],
@@ -127,15 +107,60 @@ def test_usable_keys_are_sorted_by_the_file_that_they_go_to() -> None:
     assert len(remarks) == 2
     assert remarks[0].startswith("SSH key 2 of 4 is left out: its type is 'junk'")
     assert remarks[1] == (
-        "SSH key 4 goes to /home/ann/.ssh/authorized_keys: "
-        "'/etc/keys' is not a file in the home of ann"
+        "SSH key 4 goes to /home/ann/.ssh/authorized_keys: sshd does not read '/etc/keys' for ann"
     )
+    assert authorized_keys.sort("ann", [], ("/a",)) == ({}, [])
 
 
-def test_no_usable_key_is_an_error_and_no_key_is_none() -> None:
-    with pytest.raises(GuestError, match="none of the 1 SSH keys for ann is usable by sshd: SSH"):
-        authorized_keys.sort("ann", "/home/ann", [PublicKey("", "")])
-    assert authorized_keys.sort("ann", "/home/ann", []) == ({}, [])
+ONE, BLOB = KEY.split()[:2]
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        (f"\ufeff{KEY}", KEY),
+        (f"# mine, from the laptop\r\n\r\n{KEY}", KEY),
+        (f"{ONE}\t{BLOB}\tazureuser", KEY),
+        (f"{ONE}   {BLOB} \t azureuser", KEY),
+        (f'from="10.0.0.0/8",no-pty {KEY}', f'from="10.0.0.0/8",no-pty {KEY}'),
+        (f'command="echo \\"a b\\"; exit"\t{KEY}', f'command="echo \\"a b\\"; exit" {KEY}'),
+        (f"{ONE} {BLOB[:40]}\r\n{BLOB[40:]} azureuser", KEY),
+        (f"restrict {ONE} {BLOB[:40]}\n{BLOB[40:]}", f"restrict {ONE} {BLOB}"),
+    ],
+)
+def test_keys_are_taken_as_people_paste_them(text: str, written: str) -> None:
+    assert [str(key) for key in authorized_keys.parse(text)] == [written]
+
+
+def test_options_hold_nothing_that_cannot_be_printed() -> None:
+    with pytest.raises(KeyRefused, match="its options 'no-pty,"):
+        authorized_keys.parse(f'no-pty,environment="A=\x1b" {KEY}')
+
+
+@pytest.mark.parametrize(
+    ("line", "there"),
+    [
+        (f"  {ONE} {BLOB}", True),
+        (f'no-pty,command="a, cert-authority" {KEY}', True),
+        (f"  # {KEY}", False),
+        (f"#{KEY}", False),
+        (f"cert-authority {KEY}", False),
+        (f'principals="ann",CERT-AUTHORITY {KEY}', False),
+        (f'command="{KEY}"', False),
+        (ONE, False),
+    ],
+)
+def test_a_key_is_there_if_sshd_takes_it_for_one(line: str, there: bool) -> None:
+    content = f"{line}\n".encode()
+    merged = authorized_keys.merged(content, authorized_keys.parse(KEY))
+    assert merged == (content if there else content + f"{KEY}\n".encode())
+
+
+def test_a_certificate_authority_is_written_once() -> None:
+    keys = authorized_keys.parse(f"cert-authority {KEY}")
+    once = authorized_keys.merged(f"{KEY}\n".encode(), keys)
+    assert once == f"{KEY}\ncert-authority {KEY}\n".encode()
+    assert authorized_keys.merged(once, keys) == once
 
 
 def test_missing_keys_are_appended() -> None:

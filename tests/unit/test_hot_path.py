@@ -38,9 +38,12 @@ PROVISION = {
     *rooms("formats", "init", "steps"),
     *(
         f"agent.{name}"
-        for name in ("account_tools", "accounts", "boot", "change", "profile", "programs")
+        for name in ("account_lock", "account_tools", "accounts", "boot", "change", "profile")
     ),
-    *(f"agent.{name}" for name in ("files", "root", "settings", "tree", "walk")),
+    *(
+        f"agent.{name}"
+        for name in ("files", "programs", "root", "settings", "sshd", "tree", "walk")
+    ),
     *("agent.azure.imds", "agent.commands.provision"),
     *(f"agent.machine{name}" for name in ("", ".identity", ".media", ".mount")),
     *(f"agent.protocol.{name}" for name in ("imds", "iso9660", "keys", "kvp", "medium", "ovf")),

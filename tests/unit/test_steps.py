@@ -2,10 +2,11 @@
 
 import os
 import pathlib
+from collections.abc import Callable
 
 import pytest
 
-from agent import accounts
+from agent import account_lock, accounts, sshd
 from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
@@ -16,7 +17,7 @@ from agent.profile import Profile
 from agent.protocol.keys import PublicKey
 from agent.root import Root
 from agent.settings import Config
-from agent.steps import STEPS, custom_data, host_name, password, sshd, state, user
+from agent.steps import STEPS, custom_data, host_name, state, user
 from scripts.simulator.scenario import KEY
 from tests.conftest import Lines
 
@@ -232,7 +233,7 @@ def test_with_the_step_user_off_an_account_of_the_image_is_used(
 def test_the_lock_of_the_shadow_tools_is_waited_for(
     root: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(accounts, "LOCK_LIMIT", 0.2)
+    monkeypatch.setattr(account_lock, "LOCK_LIMIT", 0.2)
     with open(root / "etc/.pwd.lock", "w") as lock:
         child = os.fork()
         if child == 0:
@@ -244,13 +245,13 @@ def test_the_lock_of_the_shadow_tools_is_waited_for(
         try:
             with (
                 pytest.raises(GuestError, match="another program is editing the accounts"),
-                accounts.Locked(Root(str(root))),
+                account_lock.Locked(Root(str(root))),
             ):
                 pass
         finally:
             os.kill(child, 9)
             os.waitpid(child, 0)
-    with accounts.Locked(Root(str(root))):
+    with account_lock.Locked(Root(str(root))):
         pass
 
 
@@ -312,16 +313,6 @@ def test_the_lock_is_one_that_sshd_lets_keys_pass(
     made = boot(root, log, {"steps.user": False}, user_name="ann", public_keys=keys)
     assert do(STEP["password"], made) == ["lock the password of ann"]
     assert accounts.password_field(made.root, "ann") == lock
-
-
-def test_a_user_without_any_way_in_is_an_error(root: pathlib.Path, log: Lines) -> None:
-    (root / "etc/shadow").write_text("ann:!:19000:0:99999:7:::\n")
-    made = boot(root, log, {"steps.user": False}, user_name="ann")
-    with pytest.raises(GuestError, match="neither an SSH key nor a password came for the user ann"):
-        list(password.changes(made))
-    (root / "home/ann/.ssh").mkdir(parents=True)
-    (root / "home/ann/.ssh/authorized_keys").write_text(f"{KEY}\n")
-    list(password.changes(made))  # the image brought a key
 
 
 # SSH keys
@@ -444,6 +435,10 @@ def test_sshd_gets_a_drop_in(root: pathlib.Path, log: Lines) -> None:
         "forbid SSH logins with a password in /etc/ssh/sshd_config.d/00-azready.conf"
     ]
     assert do(STEP["sshd"], boot(root, log, {})) == []  # the platform says nothing
+    made = boot(root, log, {}, password="secret")  # but a password is meant to be used
+    assert do(STEP["sshd"], made) == [
+        "allow SSH logins with a password in /etc/ssh/sshd_config.d/00-azready.conf"
+    ]
 
 
 def test_the_distributions_own_sshd_config_is_read_and_never_edited(
@@ -452,9 +447,121 @@ def test_the_distributions_own_sshd_config_is_read_and_never_edited(
     config = root / "usr/etc/ssh/sshd_config"
     config.parent.mkdir(parents=True)
     config.write_text("UsePAM yes\n")
-    assert sshd.uses_pam(Root(str(root)))
+    assert sshd.server(boot(root, log, {})).uses_pam
     with pytest.raises(GuestError, match="belongs to the distribution"):
         do(STEP["sshd"], with_sshd(root, log, forbid=False, edit=True))
+
+
+# Logins
+
+
+def entering(root: pathlib.Path, log: Lines, config: str, **wishes: object) -> Boot:
+    """A boot after every step but the last, of a user who has to be created."""
+    (root / "etc/ssh").mkdir(exist_ok=True)
+    (root / "etc/ssh/sshd_config").write_text(config)
+    made = boot(root, log, {"sshd.edit": True}, user_name="bob", **wishes)
+    for name in ("user", "sshd", "ssh_keys", "password"):
+        perform(STEP[name].changes(made), log)
+    return made
+
+
+KEYS = {"public_keys": (PublicKey(KEY, ""),)}
+SECRET = {"password": "secret", "disable_password": False}
+
+
+@takes_root
+@pytest.mark.parametrize(
+    ("config", "wishes", "why"),
+    [
+        ("", KEYS, ""),
+        ("", SECRET, ""),
+        ("", {}, "no SSH key came; no password came"),
+        ("", {"public_keys": (PublicKey("x", ""),)}, "SSH key 1 of 1 is left out: its type is 'x'"),
+        ("", {"public_keys": (PublicKey("x", ""),), **SECRET}, ""),
+        ("PubkeyAuthentication no\n", KEYS, "sshd accepts no keys"),
+        ("PubkeyAuthentication no\n", {**KEYS, **SECRET}, ""),
+        ("AuthorizedKeysFile none\n", KEYS, "sshd reads no file of keys"),
+        ("AuthorizedKeysFile .ssh/keys/%u\n", KEYS, ""),
+        ("AuthorizedKeysFile /etc/ssh/keys/%u\n", KEYS, ""),
+        ("Match User bob\nPasswordAuthentication no\n", SECRET, "sshd accepts no passwords"),
+        ("Match User bob\nPubkeyAuthentication no\n", KEYS, "sshd accepts no keys"),
+        ("AuthenticationMethods publickey,password\n", KEYS, "no password came"),
+        ("AuthenticationMethods publickey,password\n", {**KEYS, **SECRET}, ""),
+        ("AuthenticationMethods gssapi-with-mic\n", KEYS, "demands the method gssapi-with-mic"),
+        ("AllowUsers ann\n", KEYS, "AllowUsers in sshd's configuration"),
+        ("DenyGroups bob\n", KEYS, "DenyGroups in sshd's configuration"),
+        ("AllowGroups sudo\n", KEYS, ""),
+    ],
+)
+def test_ready_means_that_the_user_can_log_in(
+    root: pathlib.Path, log: Lines, config: str, wishes: dict[str, object], why: str
+) -> None:
+    def problems(made: Boot) -> str:
+        try:
+            list(STEP["login"].changes(made))
+        except GuestError as error:
+            return str(error)
+        return ""
+
+    try:
+        entered = entering(root, log, config, **wishes)
+    except GuestError as error:
+        assert "Match User bob" in config, error  # the step sshd says so, too
+        entered = boot(root, log, {}, user_name="bob", **wishes)
+        perform(STEP["user"].changes(entered), log)
+        perform(STEP["password"].changes(entered), log)
+    found = problems(entered)
+    assert why in found if why else found == ""
+    entered.rehearsing = True
+    assert problems(entered) == found
+
+
+@takes_root
+@pytest.mark.parametrize(
+    ("place", "spoil", "why"),
+    [
+        ("home/bob", lambda path: os.chown(path, 4321, 0), "belongs to the user id 4321"),
+        ("home/bob", lambda path: path.chmod(0o770), "others may write to /home/bob (mode 0770)"),
+        ("home/bob/.ssh", lambda path: os.chown(path, 1001, 1), "belongs to the user id 1001"),
+        ("home", lambda path: path.chmod(0o777), ""),  # above the home nothing counts
+    ],
+)
+def test_keys_that_sshd_distrusts_do_not_count(
+    root: pathlib.Path, log: Lines, place: str, spoil: "Callable[[pathlib.Path], None]", why: str
+) -> None:
+    entered = entering(root, log, "", **KEYS)
+    spoil(root / place)
+    if why:
+        with pytest.raises(GuestError) as caught:
+            list(STEP["login"].changes(entered))
+        assert "sshd ignores the keys in /home/bob/.ssh/authorized_keys: " in str(caught.value)
+        assert why in str(caught.value)
+        (root / "etc/ssh/sshd_config").write_text("StrictModes no\n")
+        entered.server = None
+    assert list(STEP["login"].changes(entered)) == []
+
+
+def test_a_key_file_that_the_user_cannot_read_does_not_count(
+    root: pathlib.Path, log: Lines
+) -> None:
+    entered = entering(root, log, "AuthorizedKeysFile /etc/keys/%u\n", **KEYS)
+    assert (root / "etc/keys/bob").read_text() == f"{KEY}\n"
+    (root / "etc/keys/bob").chmod(0o600)
+    with pytest.raises(GuestError, match=r"bob cannot read it \(mode 0600\)"):
+        list(STEP["login"].changes(entered))
+    assert perform(STEP["ssh_keys"].changes(entered), log) == 1
+    assert list(STEP["login"].changes(entered)) == []
+
+
+def test_what_sshd_does_against_the_platforms_word_is_said(root: pathlib.Path, log: Lines) -> None:
+    (root / "etc/ssh/sshd_config.d").mkdir(parents=True)
+    (root / "etc/ssh/sshd_config").write_text("Include /etc/ssh/sshd_config.d/*.conf\n")
+    first = root / "etc/ssh/sshd_config.d/00-a.conf"
+    for ours, theirs, word in ((False, "no", "forbids"), (True, "yes", "allows")):
+        first.write_text(f"PasswordAuthentication {theirs}\nKbdInteractiveAuthentication no\n")
+        made = boot(root, log, {}, user_name="ann", disable_password=ours)
+        with pytest.raises(GuestError, match=f"sshd still {word} logins with a password to ann"):
+            perform(STEP["sshd"].changes(made), log)
 
 
 # Host name, payload, markers

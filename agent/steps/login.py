@@ -1,0 +1,110 @@
+"""Make sure that the user can log in, as sshd sees it. Ready means nothing else to its owner."""
+
+from stat import S_IMODE
+
+from agent import accounts, sshd
+from agent.change import Step
+from agent.errors import GuestError
+from agent.formats import authorized_keys, sshd_config
+from agent.steps import user
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from agent.boot import Boot
+    from agent.change import Changes
+    from agent.formats.accounts import Account
+    from agent.formats.sshd_config import Server
+
+
+def changes(boot: "Boot") -> "Changes":
+    """Change nothing. Raises GuestError, with the reasons, if there is no way in."""
+    yield from ()
+    account = user.known(boot)
+    if account is None:
+        return
+    name = account.name
+    server = sshd.server(boot)
+    if keyword := sshd_config.refusal(server, name, sshd.groups(boot)):
+        raise GuestError(f"nobody could log in as {name}: {keyword} in sshd's configuration")
+    reasons = {"publickey": _without_key(boot, server, account), **_without_password(boot, server)}
+    ways = server.methods or tuple((method,) for method in reasons)
+    if not any(all(not _missing(reasons, method) for method in way) for way in ways):
+        asked = dict.fromkeys(_missing(reasons, method) for way in ways for method in way)
+        raise GuestError(f"nobody could log in as {name}: {'; '.join(filter(None, asked))}")
+
+
+def _missing(reasons: "dict[str, str]", method: str) -> str:
+    """Return why a method, perhaps with a device behind a colon, does not work; "" if it does."""
+    method = method.partition(":")[0]
+    return reasons.get(method, f"sshd demands the method {method}")
+
+
+def _without_password(boot: "Boot", server: "Server") -> "dict[str, str]":
+    """Return why the methods that ask for a password let nobody in, "" if they do."""
+    name = boot.profile.user_name
+    why = ""
+    if not (_is_promised(boot, "password") or accounts.has_password(boot.root, name)):
+        why = "no password came (one comes on the provisioning CD only)"
+    refused = "sshd accepts no passwords"
+    asks = server.keyboard_interactive and server.uses_pam
+    return {
+        "password": why or (refused if not server.passwords else ""),
+        "keyboard-interactive": why or (refused if not asks else ""),
+    }
+
+
+def _is_promised(boot: "Boot", way: str) -> bool:
+    """Tell whether a rehearsed step would make this way in; a performed one is looked at."""
+    return boot.rehearsing and way in boot.promised
+
+
+def _without_key(boot: "Boot", server: "Server", account: "Account") -> str:
+    """Return why no key lets anybody in, "" if one does."""
+    if not server.public_keys:
+        return "sshd accepts no keys (PubkeyAuthentication no)"
+    files = sshd_config.key_files(server, account.name, account.uid, account.home)
+    if not files:
+        return "sshd reads no file of keys (AuthorizedKeysFile none)"
+    home = account.home.rstrip("/")
+    keys = boot.profile.public_keys
+    by_path, remarks = authorized_keys.sort(account.name, keys, files)
+    if _is_promised(boot, "key"):
+        return ""
+    distrusted = ""
+    for file in files:
+        if authorized_keys.has_any(boot.root.read(file) or b""):
+            why = _distrust(boot, account, home, file) if server.strict else ""
+            if not why:
+                return ""
+            distrusted = distrusted or f"sshd ignores the keys in {file}: {why}"
+    if remarks and not by_path:
+        return remarks[0]
+    return distrusted or "no SSH key came"
+
+
+def _distrust(boot: "Boot", account: "Account", home: str, file: str) -> str:
+    """Return why sshd distrusts a file of keys with StrictModes, "" if it does not.
+
+    It, and each folder up to the home or the top, belongs to the user or to root, and nobody else
+    may write there (safe_path in OpenSSH's misc.c).
+    """
+    path = boot.root.resolve(file)
+    top = boot.root.resolve(home) if home else "/"
+    while True:
+        status = boot.root.status(path or "/")
+        if status is None:
+            return f"{path} cannot be looked at"
+        if status.st_uid not in (0, account.uid):
+            return f"{path or '/'} belongs to the user id {status.st_uid}"
+        if path == file and status.st_uid != account.uid and not status.st_mode & 0o044:
+            return f"{account.name} cannot read it (mode {S_IMODE(status.st_mode):04o})"
+        if status.st_mode & 0o022:
+            return f"others may write to {path or '/'} (mode {S_IMODE(status.st_mode):04o})"
+        if path in ("", "/", top):
+            return ""
+        path = path.rpartition("/")[0]
+
+
+LOGIN = Step(
+    "login", "Fail if nobody could log in as the user, as sshd sees it.", changes, fatal=True
+)
