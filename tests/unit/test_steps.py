@@ -383,11 +383,11 @@ def test_sudo_gets_a_drop_in_that_only_root_reads(root: pathlib.Path, log: Lines
         f"let ann become root without a password, in {sudoers.SUDO_FILE}"
     ]
     file = root / "etc/sudoers.d/90-azready"
-    assert file.read_text() == "ann ALL=(ALL:ALL) NOPASSWD: ALL\n"
+    assert file.read_text() == '"ann" ALL=(ALL:ALL) NOPASSWD: ALL\n'
     assert oct(file.stat().st_mode & 0o777) == "0o440"
     assert not any("warning" in line for line in log.lines)
     do(STEP["sudo"], with_sudo(root, log, "password"))
-    assert file.read_text() == "ann ALL=(ALL:ALL) ALL\n"
+    assert file.read_text() == '"ann" ALL=(ALL:ALL) ALL\n'
     # "auto": ann has a password
     assert do(STEP["sudo"], with_sudo(root, log, "auto")) == []
 
@@ -401,13 +401,13 @@ def test_a_sudoers_that_reads_no_drop_ins_is_a_warning(root: pathlib.Path, log: 
 def test_doas_gets_its_folder_or_its_file(root: pathlib.Path, log: Lines) -> None:
     program(root, "doas")
     assert do(STEP["sudo"], with_sudo(root, log, "nopasswd"))[0].endswith("in /etc/doas.conf")
-    assert (root / "etc/doas.conf").read_text() == "permit nopass ann\n"
+    assert (root / "etc/doas.conf").read_text() == 'permit nopass "ann"\n'
     # By now the file says something else than azready would.
     assert do(STEP["sudo"], with_sudo(root, log, "password")) == []
     assert "can use doas only if" in log.lines[-1]
     (root / "etc/doas.d").mkdir()
     do(STEP["sudo"], with_sudo(root, log, "password"))
-    assert (root / "etc/doas.d/azready.conf").read_text() == "permit ann\n"
+    assert (root / "etc/doas.d/azready.conf").read_text() == 'permit "ann"\n'
 
 
 # sshd
