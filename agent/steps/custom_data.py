@@ -25,10 +25,13 @@ _ENDED = "exited with status"
 def changes(boot: "Boot") -> "Changes":
     """Yield the saving and the run, and leave the script's status in `boot.notes`.
 
-    Raises GuestError if the script failed, now or in an earlier run for this VM.
+    Raises GuestError if the customData is missing, or if the script failed, now or in an earlier
+    run for this VM.
     """
     data = boot.profile.custom_data()
     if not data:
+        if boot.metadata and boot.metadata.has_custom_data:
+            raise GuestError(f"this VM has customData, which is not saved: {_missing(boot)}")
         return
     path = f"{boot.config.state_directory}/{NAME}"
     yield from payload.saving(boot, "customData", path, data)
@@ -44,6 +47,15 @@ def changes(boot: "Boot") -> "Changes":
     if earlier is None:
         yield Change(f"run {path}", lambda: _run(boot, path, data, started))
     _judge(boot, boot.root.read(started), ran_before=earlier is not None)
+
+
+def _missing(boot: "Boot") -> str:
+    """Return why there is no customData although IMDS knows of some: only the CD holds it."""
+    if boot.medium:
+        return f"{boot.medium.device} holds none"
+    if boot.config.steps["media"]:
+        return "no provisioning CD could be read"
+    return "steps.media is off, so the provisioning CD is not read"
 
 
 def _judge(boot: "Boot", note: "bytes | None", *, ran_before: bool) -> None:

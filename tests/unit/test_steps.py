@@ -10,9 +10,11 @@ from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
 from agent.change import Change, Step, perform, rehearse
+from agent.commands import provision
 from agent.errors import GuestError
 from agent.formats import sha512_crypt, sudoers
 from agent.profile import Profile
+from agent.protocol.imds import InstanceMetadata
 from agent.protocol.keys import PublicKey
 from agent.root import Root
 from agent.settings import Config
@@ -495,6 +497,24 @@ def test_customdata_and_userdata_are_saved_for_root_only(root: pathlib.Path, log
         assert oct(file.stat().st_mode & 0o777) == "0o600"
         file.chmod(0o644)
     assert len(do(STEP["custom_data"], made)) == 1
+
+
+def test_missing_customdata_is_said_unless_the_step_is_off(root: pathlib.Path, log: Lines) -> None:
+    says = "warn: this VM has customData, which is not saved: no provisioning CD could be read"
+    for settings, metadata, expected in (
+        ({}, InstanceMetadata(has_custom_data=True), [says]),
+        ({}, InstanceMetadata(has_custom_data=False), []),
+        ({}, InstanceMetadata(), []),
+        ({"steps.custom_data": False}, InstanceMetadata(has_custom_data=True), []),
+    ):
+        made = boot(root, log, {"media.wait": 0, **settings})
+        made.metadata = metadata
+        texts, problems = provision.rehearse(made)
+        assert [text for text in texts if "customData" in text] == expected
+        assert problems == []
+    made = boot(root, log, {"media.wait": 0, "fatal": ("custom_data",)})
+    made.metadata = InstanceMetadata(has_custom_data=True)
+    assert provision.rehearse(made)[1] == [says.removeprefix("warn: ")]
 
 
 def test_customdata_of_another_root_is_not_run(root: pathlib.Path, log: Lines) -> None:
