@@ -1,14 +1,15 @@
 """Helper programs of the image: used if they are present, never required.
 
-They run without a shell, in an environment of our own, and in a process group that is killed when
-its time is up. Secrets are passed through standard input only. Programs run for this machine alone:
-those of another root may be for another processor.
+They run without a shell, in an environment and a process group of their own. When its time is up, a
+program is killed with all that it started, also with daemons, which have left its group; when it
+ends in time, they stay. Secrets are passed through standard input only. Programs run for this
+machine alone: those of another root may be for another processor.
 """
 
 import posix
 from _signal import SIGKILL, SIGPIPE
 from select import POLLIN, poll
-from time import monotonic, sleep
+from time import monotonic, monotonic_ns, sleep
 
 from agent.errors import GuestError, reason
 from agent.record import record
@@ -23,6 +24,9 @@ FOLDERS = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin"
 LIMIT = 60.0  # seconds
 MAX_OUTPUT = 64 * 1024  # bytes that are kept
 
+_PIPE = 65536  # bytes that a pipe holds: pipe(7)
+_PIECE = 4096  # bytes of output between two looks at the clock: a console may be slow
+_ENDING = 5.0  # seconds to kill a program and all that it started
 _ENVIRONMENT = {"PATH": ":".join(FOLDERS), "LC_ALL": "C", "HOME": "/root"}
 
 
@@ -41,6 +45,10 @@ class Result:
         said = " ".join(self.output.split())[:300]
         ended = "exited with status" if self.code >= 0 else "was killed by signal"
         return f"{ended} {abs(self.code)}" + (f": {said}" if said else "")
+
+
+class TimeUp(GuestError):
+    """A program was killed because it ran for too long."""
 
 
 def find(root: "Root", name: str) -> str:
@@ -64,9 +72,9 @@ def run(
 ) -> Result:
     """Run the program `words[0]` (a path), wait for it, and kill it after `limit` seconds.
 
-    What it started is killed, too. It can read `stdin` (at most 4096 bytes, which every pipe holds)
-    and nothing else; `on_output` gets each piece of its output as it comes. Raises GuestError if it
-    cannot be started or is killed.
+    Then what it started is killed, too. It can read `stdin` (at most 4096 bytes, which every pipe
+    holds) and nothing else; `on_output` gets each piece of its output as it comes. Raises
+    GuestError if it cannot be started, TimeUp if it is killed.
     """
     if len(stdin) > 4096:
         raise GuestError(f"cannot give {len(stdin)} bytes to {words[0]}: the limit is 4096")
@@ -81,9 +89,11 @@ def run(
         (posix.POSIX_SPAWN_DUP2, theirs, 1),
         (posix.POSIX_SPAWN_DUP2, theirs, 2),
     ]
+    mark = f"AZREADY_RUN={posix.getpid()}.{monotonic_ns()}"
+    environment = {**_ENVIRONMENT, "AZREADY_RUN": mark.partition("=")[2]}
     try:
         child = posix.posix_spawn(
-            words[0], words, _ENVIRONMENT, file_actions=actions, setpgroup=0, setsigdef=[SIGPIPE]
+            words[0], words, environment, file_actions=actions, setpgroup=0, setsigdef=[SIGPIPE]
         )
     except OSError as error:
         posix.close(output)
@@ -99,15 +109,17 @@ def run(
             on_output(piece)
 
     try:
-        code = _attend(child, output, limit, take)
+        code = _attend(child, output, limit, take, mark.encode())
     finally:
         posix.close(output)
     if code is None:
-        raise GuestError(f"{words[0]} was killed: it ran for more than {limit:g} s")
+        raise TimeUp(f"{words[0]} was killed: it ran for more than {limit:g} s")
     return Result(code, kept.decode("utf-8", "replace"))
 
 
-def _attend(child: int, output: int, limit: float, take: "Callable[[bytes], None]") -> "int | None":
+def _attend(
+    child: int, output: int, limit: float, take: "Callable[[bytes], None]", mark: bytes
+) -> "int | None":
     """Read until the child has ended; return its exit status, None if its time was up.
 
     In any case the child is gone afterwards.
@@ -125,13 +137,14 @@ def _attend(child: int, output: int, limit: float, take: "Callable[[bytes], None
                 sleep(0.001)
             pid, found = posix.waitpid(child, posix.WNOHANG)
             status = found if pid else None
-        # Take the rest of the pipe. A background process of the child may hold it open for ever.
-        while status is not None and is_open and _take_one(ready, output, 0, take):
-            pass
+        # Take what the child has left in the pipe, and no more: in the background, something that
+        # it started may hold the pipe open, or even fill it, for ever.
+        for _ in range(_PIPE // _PIECE):
+            if status is None or not is_open or not _take_one(ready, output, 0, take):
+                break
     finally:
         if status is None:
-            posix.killpg(child, SIGKILL)
-            posix.waitpid(child, 0)
+            _end(child, mark)
     return None if status is None else posix.waitstatus_to_exitcode(status)
 
 
@@ -141,7 +154,47 @@ def _take_one(
     """Take one piece of output; return False at its end or, without waiting, if there is none."""
     if not ready.poll(milliseconds):
         return milliseconds > 0
-    piece = posix.read(output, 65536)
+    piece = posix.read(output, _PIECE)
     if piece:
         take(piece)
     return bool(piece)
+
+
+def _end(child: int, mark: bytes) -> None:
+    """Kill the child, its process group, and what left the group; take _ENDING s at most.
+
+    A daemon leaves group and session, and init becomes its parent. What it keeps is the environment
+    with the mark of this run. Not found is what was started in a new environment, or forks and ends
+    faster than we look. There is no surer way for every image: a subreaper takes prctl(2), which
+    the standard library lacks; not every kernel has control groups that can be written; and of a
+    PID namespace nothing would survive a program that ends in time.
+    """
+    posix.killpg(child, SIGKILL)  # all of it at once; until waitpid the number is nobody else's
+    end, is_gone, quiet = monotonic() + _ENDING, False, 0
+    # Two looks must find nothing: while execve(2) is at work, a process has no environment.
+    while (not is_gone or quiet < 2) and monotonic() < end:
+        is_gone = is_gone or posix.waitpid(child, posix.WNOHANG)[0] != 0
+        quiet += 1
+        for pid in _marked(mark):
+            quiet = 0
+            try:
+                posix.kill(pid, SIGKILL)
+            except ProcessLookupError:
+                continue
+        sleep(0.01)
+
+
+def _marked(mark: bytes) -> "list[int]":
+    """Return the processes with the mark in their environment, none without /proc: proc(5)."""
+    found = []
+    try:
+        for name in filter(str.isdigit, posix.listdir("/proc")):
+            try:
+                with open(f"/proc/{name}/environ", "rb") as environment:
+                    if mark in environment.read():
+                        found.append(int(name))
+            except OSError:
+                continue  # it has ended
+    except OSError:
+        pass
+    return found

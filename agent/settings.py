@@ -113,6 +113,15 @@ SETTINGS = (
         "the step custom_data; add custom_data to fatal if the VM must not become Ready then.",
     ),
     Setting(
+        "custom_data_limit",
+        600,
+        "Time limit of customData that runs; less if the deadline is near: a minute, or half of "
+        "what is left, is kept for the report. At the limit it is killed with all that it started, "
+        "and the step custom_data fails.",
+        "seconds from 1 to 86400",
+        lambda value: 1 <= value <= 86400,
+    ),
+    Setting(
         "step_back",
         True,
         "Do nothing if cloud-init, the Azure Linux agent or azure-init is enabled, because two "
@@ -170,9 +179,9 @@ class Config:
     `deadline` is in seconds, for the whole run; `wireserver` and `imds` are URLs; `state_directory`
     is an absolute path without a slash at its end. `steps` maps the name of a step to whether it
     runs, `fatal` names those whose failure fails the run. `run_custom_data` and `step_back` are
-    switches. `groups`, `shell` ("": the image's default) and `sudo` (one of SUDO) are for the user.
-    `edit_sshd_config` allows that. `devices` are paths of media (none: search); `media_wait` is how
-    long to wait for a medium, in seconds.
+    switches; `custom_data_limit` is in seconds. `groups`, `shell` ("": the image's default) and
+    `sudo` (one of SUDO) are for the user. `edit_sshd_config` allows that. `devices` are paths of
+    media (none: search); `media_wait` is how long to wait for a medium, in seconds.
     """
 
     def __init__(self, given: "dict[str, Any] | None" = None) -> None:
@@ -186,6 +195,7 @@ class Config:
         self.steps: "dict[str, bool]" = {name: values[f"steps.{name}"] for name in _NAMES}
         self.fatal: "tuple[str, ...]" = tuple(values["fatal"])
         self.run_custom_data: bool = values["run_custom_data"]
+        self.custom_data_limit = float(values["custom_data_limit"])
         self.step_back: bool = values["step_back"]
         self.groups: "tuple[str, ...]" = tuple(values["user.groups"])
         self.shell: str = values["user.shell"]

@@ -3,6 +3,7 @@
 This shows the unit, its order and its sandbox, with everything to do.
 """
 
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -16,7 +17,10 @@ from scripts.simulator.scenario import VM
 from tests.boot import lab
 from tests.conftest import FROZEN
 
-SCRIPT = "#!/bin/sh\necho from the script\necho x >/usr/outside-the-sandbox && echo wrote to usr\n"
+# What a script leaves behind: a daemon, which has a session and a parent of its own and minds no SIGTERM.
+DAEMON = "(trap '' TERM; setsid sleep 1234 </dev/null >/dev/null 2>&1 &)\n"
+SCRIPT = f"#!/bin/sh\n{DAEMON}echo from the script\necho x >/usr/outside-the-sandbox && echo wrote to usr\n"
+ENDLESS = f"#!/bin/sh\n{DAEMON}trap '' TERM\nyes >/dev/null &\nwhile :; do sleep 1234; done\n"
 MACHINE = VM(password="correct horse", disable_password="false", custom_data=SCRIPT)
 # The kernels of test machines have no DMI, hence --force. What is said goes into a file, because
 # the journal is gone with the container.
@@ -43,6 +47,7 @@ After=azready.service ssh.service multi-user.target
 Type=oneshot
 ExecStart=/bin/sh -c 'systemctl --failed --no-legend --plain >/var/lib/failed; systemctl is-active ssh >/var/lib/ssh'
 ExecStart=/bin/sh -c 'hostnamectl --static >/var/lib/name; systemctl show azready -p ConditionResult >/var/lib/condition'
+ExecStart=/bin/sh -c 'grep -lz -e ^1234 -e ^yes /proc/[0-9]*/cmdline >/var/lib/left; systemctl list-units --all --plain --no-legend "azready-*" >/var/lib/units'
 ExecStart=systemctl poweroff --force --force
 """
 READ_ONLY = "[Service]\nReadWritePaths=\nReadWritePaths=-/var/lib -/home\n"
@@ -72,13 +77,15 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[pathlib.Path]:
     shutil.rmtree(root, ignore_errors=True)
 
 
-def boot(root: pathlib.Path, folder: pathlib.Path) -> list[str]:
+def boot(
+    root: pathlib.Path, folder: pathlib.Path, custom_data: str = MACHINE.custom_data
+) -> list[str]:
     """Boot until it is off; returns the reports that the platform accepted."""
     # A string of JSON is one of TOML, too.
     values = {
         "password": MACHINE.password,
         "disable_password": MACHINE.disable_password,
-        "custom_data": MACHINE.custom_data,
+        "custom_data": custom_data,
     }
     return lab.boot(
         root,
@@ -119,8 +126,32 @@ def test_systemd_runs_a_whole_first_boot_once(image: pathlib.Path, tmp_path: pat
     # A hostnamed that ran before sees the name.
     assert "Static hostname" in (image / "var/lib/early").read_text()
     assert (image / "var/lib/name").read_text() == "web-1\n"
+    # What the script has started lives on, and what it has ended is gone.
+    assert len((image / "var/lib/left").read_text().split()) == 1
     assert boot(image, tmp_path) == []
     assert (image / "var/lib/said").read_text() == said
+
+
+def test_a_script_that_does_not_end_is_stopped_with_all_that_it_started(
+    image: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    machine = dataclasses.replace(MACHINE, custom_data=ENDLESS)
+    (image / "var/cd.iso").write_bytes(media.iso9660({"ovf-env.xml": media.ovf_env(machine)}))
+    (image / "etc/azready.toml").write_text(
+        'run_custom_data = true\ncustom_data_limit = 3\nmedia.devices = ["/var/cd.iso"]\n'
+    )
+    (image / "var/lib/said").unlink(missing_ok=True)
+    shutil.rmtree(image / "var/lib/azready", ignore_errors=True)
+    subprocess.run([FROZEN, "install", "--root", image], check=True, capture_output=True)
+    assert boot(image, tmp_path, ENDLESS) == ["Ready"]
+    said = (image / "var/lib/said").read_text()
+    assert "warning: the customData script was stopped after 3 s" in said
+    assert said.count("warning") == 1
+    assert [(image / "var/lib" / name).read_text() for name in ("left", "units", "failed")] == [
+        "",
+        "",
+        "",
+    ]
 
 
 def test_where_etc_is_read_only_a_file_keeps_the_unit_from_running_again(

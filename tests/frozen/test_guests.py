@@ -268,7 +268,7 @@ def test_an_existing_user_is_kept_and_completed(make: Callable[[str], pathlib.Pa
     ).read_text() == f"# mine\nssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQ== old\n{scenario.KEY}\n"
     assert (ssh / "authorized_keys").stat().st_uid == 4242
     assert (
-        f"{USER} ALL=(ALL:ALL) ALL" in (root / "etc/sudoers.d/90-azready").read_text()
+        f'"{USER}" ALL=(ALL:ALL) ALL' in (root / "etc/sudoers.d/90-azready").read_text()
     )  # has a password, so it is asked for
 
 
@@ -702,7 +702,7 @@ def test_a_rule_that_visudo_refuses_is_not_put_in_place(
     first = boot(root, VM())
     assert first.code == 0, first.said  # a sudo of its own is no condition for a login
     assert "warning: /bin/visudo refuses the rule" in first.said
-    assert (root / "checked").read_text() == f"{USER} ALL=(ALL:ALL) NOPASSWD: ALL\n"
+    assert (root / "checked").read_text() == f'"{USER}" ALL=(ALL:ALL) NOPASSWD: ALL\n'
     assert list((root / "etc/sudoers.d").iterdir()) == []
 
 

@@ -6,13 +6,13 @@ from agent.formats import sudoers
 
 
 def test_a_sudo_rule() -> None:
-    assert sudoers.sudo_line("ann", True) == "ann ALL=(ALL:ALL) NOPASSWD: ALL\n"
-    assert sudoers.sudo_line("ann", False) == "ann ALL=(ALL:ALL) ALL\n"
+    assert sudoers.sudo_line("ann", True) == '"ann" ALL=(ALL:ALL) NOPASSWD: ALL\n'
+    assert sudoers.sudo_line("ann", False) == '"ann" ALL=(ALL:ALL) ALL\n'
 
 
 def test_a_doas_rule() -> None:
-    assert sudoers.doas_line("ann", True) == "permit nopass ann\n"
-    assert sudoers.doas_line("ann", False) == "permit ann\n"
+    assert sudoers.doas_line("ann", True) == 'permit nopass "ann"\n'
+    assert sudoers.doas_line("ann", False) == 'permit "ann"\n'
 
 
 @pytest.mark.parametrize(

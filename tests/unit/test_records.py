@@ -1,4 +1,4 @@
-"""Key-value pool files, the kernel's network and helper programs."""
+"""Key-value pool files, and the kernel's network."""
 
 import os
 import pathlib
@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from agent import programs
 from agent.errors import GuestError
 from agent.machine import network
 from agent.protocol import kvp
@@ -104,56 +103,3 @@ def test_the_kernel_tells_its_links_addresses_and_routes() -> None:
         for address in addresses
         if address.index == loopback.index
     ]
-
-
-def test_a_program_gets_its_input_and_its_output_is_kept() -> None:
-    pieces: list[bytes] = []
-    result = programs.run(
-        ["/bin/sh", "-c", "cat; echo err >&2; exit 3"], stdin=b"in\n", on_output=pieces.append
-    )
-    assert (result.code, result.output) == (3, "in\nerr\n")
-    assert b"".join(pieces) == b"in\nerr\n"
-    assert str(result) == "exited with status 3: in err"
-
-
-def test_a_program_sees_none_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET", "x")
-    assert set(programs.run(["/usr/bin/env"]).output.split("=")[0:1]) <= {"PATH", "LC_ALL", "HOME"}
-    assert "SECRET" not in programs.run(["/usr/bin/env"]).output
-
-
-def test_a_program_that_hangs_is_killed_with_all_it_started(tmp_path: pathlib.Path) -> None:
-    started = time.monotonic()
-    with pytest.raises(GuestError, match=r"/bin/sh was killed: it ran for more than 0\.3 s"):
-        programs.run(["/bin/sh", "-c", f"(sleep 2; touch {tmp_path}/late) & sleep 30"], limit=0.3)
-    assert time.monotonic() - started < 2
-    time.sleep(max(0.0, 2.2 - (time.monotonic() - started)))
-    assert not (tmp_path / "late").exists()
-
-
-def test_what_a_program_leaves_in_the_background_is_not_waited_for() -> None:
-    started = time.monotonic()
-    result = programs.run(["/bin/sh", "-c", "sleep 5 & echo done"])
-    assert (result.code, result.output) == (0, "done\n")
-    assert time.monotonic() - started < 3
-
-
-def test_output_is_capped() -> None:
-    result = programs.run(["/bin/sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"])
-    assert len(result.output) == programs.MAX_OUTPUT
-
-
-def test_a_program_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(GuestError, match="cannot run /no/such: no such file or directory"):
-        programs.run(["/no/such"])
-
-
-def test_programs_of_another_root_are_seen_and_not_used(tmp_path: pathlib.Path) -> None:
-    (tmp_path / "usr/sbin").mkdir(parents=True)
-    program = tmp_path / "usr/sbin/useradd"
-    program.write_text("")
-    assert programs.find(Root(str(tmp_path)), "useradd") == ""  # not executable
-    program.chmod(0o755)
-    assert programs.find(Root(str(tmp_path)), "useradd") == "/usr/sbin/useradd"
-    assert programs.usable(Root(str(tmp_path)), "useradd") == ""
-    assert programs.usable(Root(), "sh")

@@ -48,6 +48,7 @@ imds = "http://127.0.0.1:2"
 state_directory = "/var/lib/other/"
 fatal = ["kvp"]
 run_custom_data = true
+custom_data_limit = 5
 step_back = false
 steps.sudo = false
 [user]

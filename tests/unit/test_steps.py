@@ -11,9 +11,11 @@ from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
 from agent.change import Change, Step, perform, rehearse
+from agent.commands import provision
 from agent.errors import GuestError
 from agent.formats import sha512_crypt, sudoers
 from agent.profile import Profile
+from agent.protocol.imds import InstanceMetadata
 from agent.protocol.keys import PublicKey
 from agent.root import Root
 from agent.settings import Config
@@ -374,11 +376,11 @@ def test_sudo_gets_a_drop_in_that_only_root_reads(root: pathlib.Path, log: Lines
         f"let ann become root without a password, in {sudoers.SUDO_FILE}"
     ]
     file = root / "etc/sudoers.d/90-azready"
-    assert file.read_text() == "ann ALL=(ALL:ALL) NOPASSWD: ALL\n"
+    assert file.read_text() == '"ann" ALL=(ALL:ALL) NOPASSWD: ALL\n'
     assert oct(file.stat().st_mode & 0o777) == "0o440"
     assert not any("warning" in line for line in log.lines)
     do(STEP["sudo"], with_sudo(root, log, "password"))
-    assert file.read_text() == "ann ALL=(ALL:ALL) ALL\n"
+    assert file.read_text() == '"ann" ALL=(ALL:ALL) ALL\n'
     # "auto": ann has a password
     assert do(STEP["sudo"], with_sudo(root, log, "auto")) == []
 
@@ -392,13 +394,13 @@ def test_a_sudoers_that_reads_no_drop_ins_is_a_warning(root: pathlib.Path, log: 
 def test_doas_gets_its_folder_or_its_file(root: pathlib.Path, log: Lines) -> None:
     program(root, "doas")
     assert do(STEP["sudo"], with_sudo(root, log, "nopasswd"))[0].endswith("in /etc/doas.conf")
-    assert (root / "etc/doas.conf").read_text() == "permit nopass ann\n"
+    assert (root / "etc/doas.conf").read_text() == 'permit nopass "ann"\n'
     # By now the file says something else than azready would.
     assert do(STEP["sudo"], with_sudo(root, log, "password")) == []
     assert "can use doas only if" in log.lines[-1]
     (root / "etc/doas.d").mkdir()
     do(STEP["sudo"], with_sudo(root, log, "password"))
-    assert (root / "etc/doas.d/azready.conf").read_text() == "permit ann\n"
+    assert (root / "etc/doas.d/azready.conf").read_text() == 'permit "ann"\n'
 
 
 # sshd
@@ -602,6 +604,24 @@ def test_customdata_and_userdata_are_saved_for_root_only(root: pathlib.Path, log
         assert oct(file.stat().st_mode & 0o777) == "0o600"
         file.chmod(0o644)
     assert len(do(STEP["custom_data"], made)) == 1
+
+
+def test_missing_customdata_is_said_unless_the_step_is_off(root: pathlib.Path, log: Lines) -> None:
+    says = "warn: this VM has customData, which is not saved: no provisioning CD could be read"
+    for settings, metadata, expected in (
+        ({}, InstanceMetadata(has_custom_data=True), [says]),
+        ({}, InstanceMetadata(has_custom_data=False), []),
+        ({}, InstanceMetadata(), []),
+        ({"steps.custom_data": False}, InstanceMetadata(has_custom_data=True), []),
+    ):
+        made = boot(root, log, {"media.wait": 0, **settings})
+        made.metadata = metadata
+        texts, problems = provision.rehearse(made)
+        assert [text for text in texts if "customData" in text] == expected
+        assert problems == []
+    made = boot(root, log, {"media.wait": 0, "fatal": ("custom_data",)})
+    made.metadata = InstanceMetadata(has_custom_data=True)
+    assert provision.rehearse(made)[1] == [says.removeprefix("warn: ")]
 
 
 def test_customdata_of_another_root_is_not_run(root: pathlib.Path, log: Lines) -> None:

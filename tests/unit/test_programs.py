@@ -1,0 +1,198 @@
+"""Helper programs: their input and output, their end, and the end of all that they start."""
+
+import os
+import pathlib
+import posix
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from agent import programs
+from agent.errors import GuestError
+from agent.root import Root
+
+
+def test_a_program_gets_its_input_and_its_output_is_kept() -> None:
+    pieces: list[bytes] = []
+    result = programs.run(
+        ["/bin/sh", "-c", "cat; echo err >&2; exit 3"], stdin=b"in\n", on_output=pieces.append
+    )
+    assert (result.code, result.output) == (3, "in\nerr\n")
+    assert b"".join(pieces) == b"in\nerr\n"
+    assert str(result) == "exited with status 3: in err"
+
+
+def test_a_program_sees_none_of_our_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "x")
+    assert set(programs.run(["/usr/bin/env"]).output.split("=")[0:1]) <= {"PATH", "LC_ALL", "HOME"}
+    assert "SECRET" not in programs.run(["/usr/bin/env"]).output
+
+
+def test_a_program_that_hangs_is_killed_with_all_it_started(tmp_path: pathlib.Path) -> None:
+    started = time.monotonic()
+    with pytest.raises(GuestError, match=r"/bin/sh was killed: it ran for more than 0\.3 s"):
+        programs.run(["/bin/sh", "-c", f"(sleep 2; touch {tmp_path}/late) & sleep 30"], limit=0.3)
+    assert time.monotonic() - started < 2
+    time.sleep(max(0.0, 2.2 - (time.monotonic() - started)))
+    assert not (tmp_path / "late").exists()
+
+
+def test_what_a_program_leaves_in_the_background_is_not_waited_for() -> None:
+    started = time.monotonic()
+    result = programs.run(["/bin/sh", "-c", "sleep 5 & echo done"])
+    assert (result.code, result.output) == (0, "done\n")
+    assert time.monotonic() - started < 3
+
+
+def test_output_is_capped() -> None:
+    result = programs.run(["/bin/sh", "-c", "head -c 1000000 /dev/zero | tr '\\0' x"])
+    assert len(result.output) == programs.MAX_OUTPUT
+
+
+def test_a_program_that_is_not_there_is_an_error() -> None:
+    with pytest.raises(GuestError, match="cannot run /no/such: no such file or directory"):
+        programs.run(["/no/such"])
+
+
+def test_programs_of_another_root_are_seen_and_not_used(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "usr/sbin").mkdir(parents=True)
+    program = tmp_path / "usr/sbin/useradd"
+    program.write_text("")
+    assert programs.find(Root(str(tmp_path)), "useradd") == ""  # not executable
+    program.chmod(0o755)
+    assert programs.find(Root(str(tmp_path)), "useradd") == "/usr/sbin/useradd"
+    assert programs.usable(Root(str(tmp_path)), "useradd") == ""
+    assert programs.usable(Root(), "sh")
+
+
+# Runaways
+
+
+class Started:
+    """What a test's programs start: each process adds its number to a file, and touches another if
+    it lives on."""
+
+    def __init__(self, folder: pathlib.Path) -> None:
+        self.folder = folder
+        self.file = folder / "started"
+        self.file.touch()
+
+    def script(self, text: str) -> list[str]:
+        """A script in which $me is the line that counts a process."""
+        script = self.folder / "script"
+        script.write_text(f"#!/bin/sh\nme() {{ echo $$ >>{self.file}; }}\n{text}")
+        script.chmod(0o755)
+        return ["/bin/sh", str(script)]
+
+    def numbers(self) -> set[int]:
+        return {int(line) for line in self.file.read_text().split()}
+
+    def alive(self) -> set[int]:
+        return {number for number in self.numbers() if state(number) not in "ZX"}
+
+
+def state(number: int) -> str:
+    """The state of a process: proc_pid_stat(5); X if it is gone."""
+    try:
+        return pathlib.Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
+@pytest.fixture
+def started(tmp_path: pathlib.Path) -> Iterator[Started]:
+    made = Started(tmp_path)
+    yield made
+    for number in made.alive():
+        os.kill(number, 9)
+
+
+# setsid twice, as daemons do; the one in the middle ends at once.
+DAEMON = """
+me
+trap '' TERM HUP INT
+if [ "$1" = daemon ]; then exec </dev/null >/dev/null 2>&1; sleep 60; exit; fi
+if [ "$1" = middle ]; then setsid "$0" daemon & exit; fi
+setsid "$0" middle &
+"""
+# A tree of sessions, 2 ** 6 - 1 processes; each of them waits, and the leaves start others for ever.
+BOMB = """
+ulimit -u 400
+me
+depth=${1:-5}
+if [ $depth -gt 0 ]; then
+    setsid "$0" $((depth - 1)) &
+    setsid "$0" $((depth - 1)) &
+    sleep 60
+fi
+while :; do setsid sleep 1; done
+"""
+
+
+def test_a_daemon_that_left_everything_is_killed_with_a_program_that_hangs(
+    started: Started,
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(programs.TimeUp):
+        programs.run([*started.script(DAEMON + "sleep 60\n")], limit=0.7)
+    assert time.monotonic() - began < 2
+    assert len(started.numbers()) == 3
+    assert started.alive() == set()
+
+
+def test_a_daemon_of_a_program_that_ends_in_time_lives_on(started: Started) -> None:
+    assert programs.run(started.script(DAEMON + "sleep .3\n")).code == 0
+    assert len(started.alive()) == 1
+
+
+def test_a_modest_fork_bomb_is_over_with_its_program(started: Started) -> None:
+    began = time.monotonic()
+    with pytest.raises(programs.TimeUp):
+        programs.run(started.script(BOMB), limit=1.5)
+    assert time.monotonic() - began < 1.5 + programs._ENDING + 1
+    assert len(started.numbers()) > 40
+    time.sleep(0.2)
+    assert started.alive() == set()
+
+
+@pytest.mark.parametrize("background", ["yes &", "setsid yes & sleep .2", "(setsid yes &) &"])
+def test_a_background_process_that_fills_the_pipe_does_not_hold_us(
+    started: Started, background: str
+) -> None:
+    pieces: list[bytes] = []
+    began = time.monotonic()
+    result = programs.run(
+        started.script(f"me\necho begun\n{background}\nexit 4\n"), on_output=pieces.append
+    )
+    assert time.monotonic() - began < 2
+    assert result.code == 4
+    assert result.output.startswith("begun\n")
+    assert max(map(len, pieces)) <= programs._PIECE
+
+
+def test_all_that_a_program_wrote_before_its_end_is_taken(started: Started) -> None:
+    pieces: list[bytes] = []
+    script = started.script("(sleep 9; me) &\nseq 9999\nsleep .2\nexec seq 9999\n")
+    programs.run(script, on_output=pieces.append)
+    assert b"".join(pieces).split() == [b"%d" % number for number in range(1, 10000)] * 2
+
+
+def test_a_slow_reader_of_output_does_not_lift_the_limit(started: Started) -> None:
+    began = time.monotonic()
+    with pytest.raises(programs.TimeUp):
+        programs.run(started.script("yes\n"), limit=0.5, on_output=lambda _: time.sleep(0.05))
+    assert time.monotonic() - began < 1.5
+
+
+def test_without_proc_the_group_is_killed(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: str) -> list[str]:
+        raise FileNotFoundError(path)
+
+    monkeypatch.setattr(posix, "listdir", fail)
+    with pytest.raises(programs.TimeUp):
+        programs.run(started.script('me\n[ "$1" ] || "$0" x &\nsleep 60\n'), limit=0.3)
+    assert len(started.numbers()) == 2
+    assert started.alive() == set()
