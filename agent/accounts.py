@@ -66,7 +66,7 @@ def predict(root: "Root", name: str, shell: str) -> Account:
     group = _read(root, GROUP)
     own_group = accounts.entry(group, name)
     uid, gid = accounts.free_ids(_read(root, PASSWD), group, own_group, login_settings(root))
-    return Account(name, uid, gid, _home(root, name), shell)
+    return Account(name, uid, gid, usual_home(root, name), shell)
 
 
 def is_complete(root: "Root", account: Account) -> bool:
@@ -87,7 +87,7 @@ def create(root: "Root", name: str, shell: str, log: "Log") -> None:
     Raises GuestError if the files cannot be written.
     """
     if not find(root, name):
-        account_tools.create(root, name, _home(root, name), shell, log)
+        account_tools.create(root, name, usual_home(root, name), shell, log)
     with Locked(root):
         _complete(root, name, shell)
     if find(root, name) is None:
@@ -190,7 +190,7 @@ def relabel(root: "Root", path: str, log: "Log") -> None:
             log.warning(f"restorecon -R {path} {result}")
 
 
-def _home(root: "Root", name: str) -> str:
+def usual_home(root: "Root", name: str) -> str:
     """Return the home of a new account, in the folder that useradd(8) would choose."""
     for line in _read(root, "/etc/default/useradd").decode("utf-8", "replace").splitlines():
         key, _, folder = line.partition("=")
@@ -208,7 +208,7 @@ def _complete(root: "Root", name: str, shell: str) -> None:
         account = accounts.account(fields)
     else:
         uid, gid = accounts.free_ids(passwd, group, own_group, settings)
-        account = Account(name, uid, gid, _home(root, name), shell)
+        account = Account(name, uid, gid, usual_home(root, name), shell)
     needs_group = _needs_group(group, account)
     if needs_group or own_group:
         _edit(root, GSHADOW, lambda old: _with_group_shadow(old, name))

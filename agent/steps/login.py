@@ -2,7 +2,7 @@
 
 from stat import S_IMODE
 
-from agent import accounts, sshd
+from agent import account_faults, accounts, sshd
 from agent.change import Step
 from agent.errors import GuestError
 from agent.formats import authorized_keys, sshd_config
@@ -26,6 +26,10 @@ def changes(boot: "Boot") -> "Changes":
     server = sshd.server(boot)
     if keyword := sshd_config.refusal(server, name, sshd.groups(boot)):
         raise GuestError(f"nobody could log in as {name}: {keyword} in sshd's configuration")
+    mends = boot.rehearsing and boot.config.steps["user"]
+    for why, change in account_faults.faults(boot.root, account, user.login_shell(boot)):
+        if sshd.config(boot.root) and not (mends and change):
+            raise GuestError(f"nobody could log in as {name}: {why}")
     reasons = {"publickey": _without_key(boot, server, account), **_without_password(boot, server)}
     ways = server.methods or tuple((method,) for method in reasons)
     if not any(all(not _missing(reasons, method) for method in way) for way in ways):
@@ -65,31 +69,29 @@ def _without_key(boot: "Boot", server: "Server", account: "Account") -> str:
     files = sshd_config.key_files(server, account.name, account.uid, account.home)
     if not files:
         return "sshd reads no file of keys (AuthorizedKeysFile none)"
-    home = account.home.rstrip("/")
-    keys = boot.profile.public_keys
-    by_path, remarks = authorized_keys.sort(account.name, keys, files)
     if _is_promised(boot, "key"):
         return ""
     distrusted = ""
     for file in files:
         if authorized_keys.has_any(boot.root.read(file) or b""):
-            why = _distrust(boot, account, home, file) if server.strict else ""
+            why = _distrust(boot, account, file) if server.strict else ""
             if not why:
                 return ""
             distrusted = distrusted or f"sshd ignores the keys in {file}: {why}"
-    if remarks and not by_path:
-        return remarks[0]
+    keys = boot.profile.public_keys
+    by_path, remarks = authorized_keys.sort(account.name, keys, files)
+    if keys and not by_path:
+        return f"none of the {len(keys)} SSH keys is usable by sshd: {remarks[0]}"
     return distrusted or "no SSH key came"
 
 
-def _distrust(boot: "Boot", account: "Account", home: str, file: str) -> str:
+def _distrust(boot: "Boot", account: "Account", file: str) -> str:
     """Return why sshd distrusts a file of keys with StrictModes, "" if it does not.
 
     It, and each folder up to the home or the top, belongs to the user or to root, and nobody else
     may write there (safe_path in OpenSSH's misc.c).
     """
-    path = boot.root.resolve(file)
-    top = boot.root.resolve(home) if home else "/"
+    path, top = boot.root.resolve(file), boot.root.resolve(account.home.rstrip("/") or "/")
     while True:
         status = boot.root.status(path or "/")
         if status is None:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from agent.log import Log
     from agent.root import Root
 
+# SHA-512 and yescrypt (crypt(5)); of DES, an old default of busybox, 8 characters count.
+_STRONG = ("$6$", "$y$", "$gy$")
 MAX_LENGTH = 512  # bytes; the platform accepts at most 72 characters
 
 
@@ -68,11 +70,13 @@ def _set(root: "Root", name: str, secret: bytes, log: "Log") -> None:
         except GuestError as error:
             log.warning(f"{error}; /etc/shadow is edited instead")
         else:
-            if result.code == 0 and accounts.password_field(root, name) != before:
+            field = accounts.password_field(root, name) or ""
+            did = "changed nothing" if field == before else "stored it in a weak form"
+            if result.code == 0 and field != before and field.startswith(_STRONG):
                 return
             # Its output may repeat the password.
             log.warning(
-                f"{chpasswd} exited with status {result.code} and changed nothing; "
+                f"{chpasswd} exited with status {result.code} and {did}; "
                 "/etc/shadow is edited instead"
             )
     salt = sha512_crypt.salt(posix.urandom(16))

@@ -1,6 +1,6 @@
 """Create the user: account, home, groups. An existing account is kept and completed."""
 
-from agent import accounts
+from agent import account_faults, accounts
 from agent.change import Change, Step
 from agent.errors import GuestError
 
@@ -22,7 +22,9 @@ def changes(boot: "Boot") -> "Changes":
     if not name:
         boot.log.info("the platform names no user; accounts stay as they are")
         return
-    shell = boot.config.shell or accounts.default_shell(root)
+    shell = login_shell(boot)
+    if boot.config.shell not in ("", shell):
+        boot.log.warning(f"user.shell {boot.config.shell} does not exist here; using {shell}")
     account = accounts.find_person(root, name)
     if account is None:
         text = f"create the user {name} with the shell {shell}"
@@ -30,15 +32,27 @@ def changes(boot: "Boot") -> "Changes":
     elif not accounts.is_complete(root, account):
         text = f"complete the account of {name}"
         yield Change(text, lambda: accounts.create(root, name, shell, boot.log))
+    if account is not None:
+        for _, change in account_faults.faults(root, account, shell):
+            if change:
+                yield change
     account = accounts.find_person(root, name) or accounts.predict(root, name, shell)
     if not account.home.startswith("/"):
         raise GuestError(f"the home {account.home!r} of {name} is not an absolute path")
     if root.status(account.home) is None:
         yield Change(f"create the home {account.home}", lambda: _create_home(boot, account))
+    elif mended := account_faults.home_change(root, account):
+        yield mended
     if groups := accounts.missing_groups(root, account, boot.config.groups):
         text = f"add {name} to {', '.join(groups)}"
         yield Change(text, lambda: accounts.add_to_groups(root, name, groups))
     boot.account = account
+
+
+def login_shell(boot: "Boot") -> str:
+    """Return the shell that the settings name if the image has it, else its default one."""
+    shell = boot.config.shell
+    return shell if boot.root.is_executable(shell) else accounts.default_shell(boot.root)
 
 
 def known(boot: "Boot") -> "Account | None":

@@ -436,11 +436,11 @@ def test_nothing_secret_is_shown(
         (VM(admin_username="x" * 33), "is refused: it is longer than 32 bytes"),
         (
             VM(public_keys=("ssh-rsa AAAA",)),
-            f"none of the 1 SSH keys for {USER} is usable by sshd",
+            "none of the 1 SSH keys is usable by sshd",
         ),
         (
             VM(public_keys=(), disable_password="false"),
-            f"neither an SSH key nor a password came for the user {USER}: nobody could log in",
+            f"nobody could log in as {USER}: no SSH key came; no password came",
         ),
     ],
 )

@@ -38,7 +38,15 @@ PROVISION = {
     *rooms("formats", "init", "steps"),
     *(
         f"agent.{name}"
-        for name in ("account_lock", "account_tools", "accounts", "boot", "change", "profile")
+        for name in (
+            "account_faults",
+            "account_lock",
+            "account_tools",
+            "accounts",
+            "boot",
+            "change",
+            "profile",
+        )
     ),
     *(
         f"agent.{name}"

@@ -12,7 +12,7 @@ LAYERS = (
     {"commands"},
     {"settings"},
     {"steps"},
-    {"sshd"},
+    {"sshd", "account_faults"},
     {"boot", "accounts", "init"},
     {"azure", "machine", "profile", "change", "account_lock", "account_tools"},
     {"programs", "root"},

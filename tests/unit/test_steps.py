@@ -33,6 +33,8 @@ NOWHERE = http.endpoint("http://127.0.0.1:9")
 @pytest.fixture
 def root(tmp_path: pathlib.Path) -> pathlib.Path:
     (tmp_path / "etc").mkdir()
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/sh").touch(0o755)
     (tmp_path / "etc/passwd").write_text(
         "root:x:0:0:root:/root:/bin/bash\n"
         "daemon:x:1:1::/:/bin/false\n"
@@ -172,6 +174,7 @@ def test_an_existing_home_is_left_alone(root: pathlib.Path, log: Lines) -> None:
     (root / "etc/skel/.profile").write_text("new")
     (root / "home/ann").mkdir(parents=True)
     (root / "home/ann/file").write_text("mine")
+    os.chown(root / "home/ann", 1000, 1000)
     assert do(STEP["user"], boot(root, log, {}, user_name="ann")) == []
     assert [path.name for path in (root / "home/ann").iterdir()] == ["file"]
 
@@ -179,6 +182,7 @@ def test_an_existing_home_is_left_alone(root: pathlib.Path, log: Lines) -> None:
 @takes_root
 def test_an_account_that_a_killed_run_left_is_completed(root: pathlib.Path, log: Lines) -> None:
     (root / "home/ann").mkdir(parents=True)
+    os.chown(root / "home/ann", 1000, 1000)
     (root / "etc/shadow").write_text("root:*:19000::::::\n")
     made = boot(root, log, {}, user_name="ann")
     assert do(STEP["user"], made) == ["complete the account of ann"]
@@ -211,9 +215,112 @@ def test_the_skeleton_is_copied_with_links_and_folders_and_owned(
 
 
 @takes_root
+@pytest.mark.parametrize("shell", ["/usr/sbin/nologin", "/bin/false", "/bin/gone"])
+def test_an_account_of_the_image_gets_a_shell(root: pathlib.Path, log: Lines, shell: str) -> None:
+    passwd = root / "etc/passwd"
+    passwd.write_text(f"root:x:0:0::/:/bin/sh\nann:x:1000:1000:Ann, A:/home/ann:{shell}\n")
+    (root / "home/ann").mkdir(parents=True)
+    os.chown(root / "home/ann", 1000, 1000)
+    made = boot(root, log, {"user.shell": "/bin/zsh"}, user_name="ann")
+    assert do(STEP["user"], made) == ["set the shell of ann to /bin/sh"]
+    assert any("user.shell /bin/zsh does not exist here" in line for line in log.lines)
+    assert passwd.read_text().endswith("\nann:x:1000:1000:Ann, A:/home/ann:/bin/sh\n")
+
+
+@takes_root
+@pytest.mark.parametrize(
+    ("entry", "mended"),
+    [
+        ("$6$a$b:19000:0:99999:7::", "$6$a$b:19000:0:99999:7::"),
+        ("$6$a$b:19000:0:99999:7::19500", "$6$a$b:19000:0:99999:7::"),
+        ("$6$a$b:19000:0:99999:7::99999", "$6$a$b:19000:0:99999:7::99999"),
+        ("$6$a$b:0:0:99999:7::", "$6$a$b:0:0:99999:7::"),  # whoever knows it can change it
+        ("!:0:0:99999:7::", "!:TODAY:0:99999:7::"),
+        ("!:19000:0:90:7::", "!:TODAY:0:90:7::"),
+        ("*:19000:0::7::", "*:19000:0::7::"),
+        ("!::::::", "!::::::"),
+    ],
+)
+def test_an_account_that_has_expired_is_renewed(
+    root: pathlib.Path, log: Lines, entry: str, mended: str
+) -> None:
+    (root / "etc/shadow").write_text(f"ann:{entry}:\n")
+    (root / "home/ann").mkdir(parents=True)
+    os.chown(root / "home/ann", 1000, 1000)
+    texts = ["renew the dates of the account ann"] if entry != mended else []
+    assert do(STEP["user"], boot(root, log, {}, user_name="ann")) == texts
+    after = (root / "etc/shadow").read_text()
+    assert after == f"ann:{mended.replace('TODAY', accounts.today())}:\n"
+
+
+@takes_root
+@pytest.mark.parametrize(
+    ("owner", "mode", "mended"),
+    [
+        (1000, 0o755, (1000, 0o755)),
+        (1000, 0o777, (1000, 0o755)),
+        (0, 0o700, (1000, 0o700)),
+        (0, 0o777, (1000, 0o755)),
+        (4321, 0o777, (4321, 0o777)),  # somebody else's
+    ],
+)
+def test_a_home_becomes_the_users_where_that_is_safe(
+    root: pathlib.Path, log: Lines, owner: int, mode: int, mended: tuple[int, int]
+) -> None:
+    home = root / "home/ann"
+    home.mkdir(parents=True)
+    os.chown(home, owner, owner)
+    home.chmod(mode)
+    texts = ["give the home /home/ann to ann, and to nobody else for writing"]
+    changed = (owner, mode) != mended
+    assert do(STEP["user"], boot(root, log, {}, user_name="ann")) == (texts if changed else [])
+    assert (home.stat().st_uid, home.stat().st_mode & 0o7777) == mended
+
+
+@takes_root
+@pytest.mark.parametrize("home", ["/", "/usr", "/data"])
+def test_a_folder_of_the_system_never_becomes_a_users(
+    root: pathlib.Path, log: Lines, home: str
+) -> None:
+    (root / "etc/passwd").write_text(f"ann:x:1000:1000::{home}:/bin/sh\n")
+    (root / home.strip("/")).mkdir(exist_ok=True)
+    assert do(STEP["user"], boot(root, log, {}, user_name="ann")) == []
+    assert (root / home.strip("/")).stat().st_uid == 0
+
+
+@takes_root
+@pytest.mark.parametrize(
+    ("shell", "shadow", "why"),
+    [
+        ("/sbin/nologin", "!:19000:0:99999:7:::", "the shell /sbin/nologin of ann refuses logins"),
+        ("/bin/gone", "!:19000:0:99999:7:::", "the shell /bin/gone of ann does not exist"),
+        ("", "!:19000:0:99999:7::19500:", r"the account ann has expired \(shadow\(5\)\)"),
+        ("", "!:19000:0:99999:7:::", ""),
+    ],
+)
+def test_a_fault_that_is_not_mended_fails_the_run(
+    root: pathlib.Path, log: Lines, shell: str, shadow: str, why: str
+) -> None:
+    (root / "etc/passwd").write_text(f"ann:x:1000:1000::/home/ann:{shell}\n")
+    (root / "etc/shadow").write_text(f"ann:{shadow}\n")
+    (root / "home/ann").mkdir(parents=True)
+    (root / "etc/ssh").mkdir()
+    (root / "etc/ssh/sshd_config").touch()
+    keys = (PublicKey(KEY, ""),)
+    made = boot(root, log, {"steps.user": False}, user_name="ann", public_keys=keys)
+    perform(STEP["ssh_keys"].changes(made), log)
+    if why:
+        with pytest.raises(GuestError, match=f"nobody could log in as ann: {why}"):
+            list(STEP["login"].changes(made))
+    else:
+        assert list(STEP["login"].changes(made)) == []
+
+
+@takes_root
 def test_groups_that_do_not_exist_are_skipped(root: pathlib.Path, log: Lines) -> None:
     groups = ["wheel", "sudo", "taken", "ann"]
     (root / "home/ann").mkdir(parents=True)
+    os.chown(root / "home/ann", 1000, 1000)
     made = boot(root, log, {"user.groups": groups}, user_name="ann")
     assert do(STEP["user"], made) == ["add ann to taken"]
     group = (root / "etc/group").read_text()
