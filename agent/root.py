@@ -299,6 +299,22 @@ class Root:
         except OSError as error:
             raise self._failed("make the folder", path, error) from None
 
+    def rename(self, path: str, new: str) -> None:
+        """Give a regular file another name in its folder, and sync both; the name may exist."""
+        try:
+            with Walk(self._top, home=self._home) as walk:
+                name = walk.entry(path, follow=False)
+                fd = walk.open_regular(name)
+                try:
+                    posix.fsync(fd)
+                finally:
+                    posix.close(fd)
+                last = new.rpartition("/")[2]
+                posix.rename(name, last, src_dir_fd=walk.fd, dst_dir_fd=walk.fd)
+                files.sync(walk)
+        except OSError as error:
+            raise self._failed("rename", path, error) from None
+
     def remove_folder(self, path: str) -> None:
         """Remove an empty folder; none is not an error."""
         try:

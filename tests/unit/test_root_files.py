@@ -98,6 +98,7 @@ def test_a_tree_is_removed_without_following_links(root: pathlib.Path) -> None:
         ("settle", "fsync", "cannot sync"),
         ("names", "listdir", "cannot list"),
         ("empty", "ftruncate", "cannot empty"),
+        ("rename", "rename", "cannot rename"),
     ],
 )
 def test_what_the_system_refuses_names_the_path(
@@ -118,6 +119,7 @@ def test_what_the_system_refuses_names_the_path(
         "settle": lambda: tree.settle(["/none", "/etc"]),
         "names": lambda: tree.names("/etc"),
         "empty": lambda: tree.empty("/etc/file"),
+        "rename": lambda: tree.rename("/etc/file", "/etc/other"),
     }
 
     def refuse(*_: object, **__: object) -> None:

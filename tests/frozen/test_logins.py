@@ -1,0 +1,277 @@
+"""Ready means that the user can log in: azready's word beside real logins to the image's own sshd."""
+
+import dataclasses
+import os
+import pathlib
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent import sshd
+from agent.formats import sshd_config
+from agent.root import Root
+from build import emptyroot
+from build.cache import BuildError
+from scripts.simulator.scenario import VM
+from scripts.tasks import guests
+from tests.conftest import FROZEN
+from tests.frozen.test_guests import PASSWORD, USER, boot, entry, inside
+
+pytestmark = pytest.mark.skipif(
+    os.geteuid() != 0 or not emptyroot.possible(), reason="roots of other systems take root"
+)
+SSH = "etc/ssh/sshd_config"
+HEAD = "Include /etc/ssh/sshd_config.d/*.conf\n"
+PAM = "KbdInteractiveAuthentication no\nUsePAM yes\n"
+WITH_PASSWORD = VM(media="cd", password=PASSWORD, disable_password="false", public_keys=())
+
+
+@pytest.fixture
+def root() -> Iterator[pathlib.Path]:
+    """A Debian with one host key, which saves the time to make them."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = pathlib.Path(folder)
+        place.chmod(0o755)
+        try:
+            guests.copy_of(guests.debian(), place)
+        except BuildError as error:
+            pytest.skip(f"a Debian cannot be made here: {error}")
+        shutil.copy(FROZEN, place / "azready")
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", host_key(place, "ed25519")],
+            check=True,
+        )
+        yield place
+
+
+def host_key(root: pathlib.Path, kind: str) -> pathlib.Path:
+    return root / f"etc/ssh/ssh_host_{kind}_key"
+
+
+@pytest.mark.parametrize(
+    ("config", "drop_ins", "works"),
+    [
+        (HEAD + PAM, {}, True),
+        (PAM, {}, True),
+        (HEAD + "AuthorizedKeysFile .ssh/keys/%u\n", {}, True),
+        (HEAD + "AuthorizedKeysFile /etc/ssh/keys/%u .ssh/authorized_keys\n", {}, True),
+        (HEAD + "AuthorizedKeysFile /etc/ssh/keys/%u\n", {}, True),
+        (HEAD + "AuthorizedKeysFile none\n", {}, False),
+        (HEAD, {"50-a.conf": "AuthorizedKeysFile %h/.k\n"}, True),
+        (HEAD + "PubkeyAuthentication no\n", {}, False),
+        (HEAD + "Match User azureuser\nPubkeyAuthentication no\n", {}, False),
+        (HEAD + "Match Group sudo\nAuthorizedKeysFile none\n", {}, False),
+        (HEAD + "Match User root\nPubkeyAuthentication no\n", {}, True),
+        (HEAD + "AllowUsers root\n", {}, False),
+        (HEAD + "AllowGroups wheel sudo\n", {}, True),
+        (HEAD + "DenyGroups adm\n", {}, False),
+        (HEAD + PAM + "AuthenticationMethods publickey,password\n", {}, False),
+        (HEAD + "UsePAM no\n", {}, True),
+        (HEAD + "NoSuchOption yes\n", {}, False),
+    ],
+)
+def test_a_key_lets_in_exactly_if_ready_was_reported(
+    root: pathlib.Path, tmp_path: pathlib.Path, config: str, drop_ins: dict[str, str], works: bool
+) -> None:
+    (root / SSH).write_text(config)
+    for name, content in drop_ins.items():
+        (root / "etc/ssh/sshd_config.d" / name).write_text(content)
+    key = guests.make_key(tmp_path / "key", "planted")
+    first = boot(root, VM(public_keys=(key,)))
+    assert first.reports == (["Ready"] if works else ["ProvisioningFailed"]), first.said
+    assert lets_in(root, key=tmp_path / "key") is works
+
+
+def lets_in(root: pathlib.Path, *, key: pathlib.Path | None = None, password: str = "") -> bool:
+    try:
+        with guests.Sshd(root) as server:
+            return server.login(USER, "echo in", key=key, password=password).stdout == "in\n"
+    except BuildError:
+        return False  # sshd did not start
+
+
+@pytest.mark.parametrize(
+    ("config", "drop_ins", "works"),
+    [
+        (HEAD + PAM, {}, True),
+        (HEAD + "UsePAM no\n", {}, True),
+        (HEAD + PAM, {"00-a.conf": "PasswordAuthentication no\n"}, False),
+        (HEAD + PAM, {"50-a.conf": "PasswordAuthentication no\n"}, True),
+        ("PasswordAuthentication no\n" + HEAD + PAM, {}, False),
+        ("PasswordAuthentication no\n" + HEAD + "UsePAM yes\n", {}, True),  # PAM asks
+        ("PasswordAuthentication no\n" + PAM, {}, False),  # no drop-in counts
+        (HEAD + PAM + "Match User azure*\nPasswordAuthentication no\n", {}, False),
+        (HEAD + PAM + "AuthenticationMethods password\n", {}, True),
+    ],
+)
+def test_a_password_lets_in_exactly_if_ready_was_reported(
+    root: pathlib.Path, config: str, drop_ins: dict[str, str], works: bool
+) -> None:
+    (root / SSH).write_text(config)
+    for name, content in drop_ins.items():
+        (root / "etc/ssh/sshd_config.d" / name).write_text(content)
+    first = boot(root, WITH_PASSWORD)
+    assert first.reports == (["Ready"] if works else ["ProvisioningFailed"]), first.said
+    assert lets_in(root, password=PASSWORD) is works
+
+
+def test_a_password_with_blanks_at_its_ends_lets_in(root: pathlib.Path) -> None:
+    secret = "  two blanks and a tab\t "
+    first = boot(root, dataclasses.replace(WITH_PASSWORD, password=secret))
+    assert first.code == 0, first.said
+    assert lets_in(root, password=secret)
+    assert not lets_in(root, password=secret.strip())
+
+
+def test_a_password_that_the_platform_says_nothing_about_is_used(root: pathlib.Path) -> None:
+    (root / SSH).write_text("PasswordAuthentication no\n")
+    first = boot(root, dataclasses.replace(WITH_PASSWORD, disable_password=""))
+    assert first.reports == ["ProvisioningFailed"], first.said
+    (root / SSH).write_text(HEAD + "UsePAM no\nPasswordAuthentication no\n")
+    first = boot(root, dataclasses.replace(WITH_PASSWORD, disable_password=""))
+    assert first.code == 0, first.said
+    assert lets_in(root, password=PASSWORD)
+
+
+def test_a_password_of_which_eight_characters_would_count_is_stored_well(
+    root: pathlib.Path,
+) -> None:
+    weak = root / "usr/local/sbin/chpasswd"
+    weak.parent.mkdir(parents=True, exist_ok=True)
+    weak.write_text("#!/bin/sh\nexec /bin/busybox chpasswd -c des\n")
+    weak.chmod(0o755)
+    first = boot(root, WITH_PASSWORD)
+    assert first.code == 0, first.said
+    assert "stored it in a weak form" in first.said
+    assert entry(root, "shadow")[1].startswith("$6$")
+    assert lets_in(root, password=PASSWORD)
+    assert not lets_in(root, password=PASSWORD[:8] + "x")
+
+
+@pytest.mark.parametrize(
+    ("file", "at", "field"),
+    [
+        ("passwd", 6, "/usr/sbin/nologin"),
+        ("passwd", 6, "/bin/none"),
+        ("shadow", 7, "19500"),
+        ("shadow", 2, "0"),
+    ],
+)
+def test_an_account_of_the_image_is_mended_until_its_owner_gets_in(
+    root: pathlib.Path, tmp_path: pathlib.Path, file: str, at: int, field: str
+) -> None:
+    assert inside(root, "useradd", "--no-create-home", "--shell", "/bin/sh", USER).returncode == 0
+    (root / "home" / USER).mkdir()  # root's
+    path = root / "etc" / file
+    lines = [
+        ":".join([*words[:at], field, *words[at + 1 :]]) if words[0] == USER else ":".join(words)
+        for words in (text.split(":") for text in path.read_text().splitlines())
+    ]
+    path.write_text("\n".join(lines) + "\n")
+    key = guests.make_key(tmp_path / "key", "planted")
+    first = boot(root, VM(public_keys=(key,)))
+    assert first.code == 0, first.said
+    assert lets_in(root, key=tmp_path / "key")
+    assert (root / "home" / USER).stat().st_uid == int(entry(root, "passwd")[2])
+
+
+@pytest.mark.parametrize("how", ["empty", "cut", "zeros", "open", "left over"])
+def test_a_host_key_that_sshd_refuses_does_not_count(
+    root: pathlib.Path, tmp_path: pathlib.Path, how: str
+) -> None:
+    good = host_key(root, "ed25519")
+    spoiled = host_key(root, "ecdsa")
+    shutil.copy(good, spoiled)
+    content = good.read_bytes()
+    spoils = {"empty": b"", "cut": content[:200], "zeros": bytes(411), "open": content}
+    if how == "left over":
+        spoiled.rename(root / "etc/ssh/.ssh_host_ecdsa_key")
+    else:
+        spoiled.write_bytes(spoils[how])
+        spoiled.chmod(0o644 if how == "open" else 0o600)
+    key = guests.make_key(tmp_path / "key", "planted")
+    first = boot(root, VM(public_keys=(key,)))
+    assert first.code == 0, first.said
+    assert good.read_bytes() == content  # what is good stays
+    assert not list(root.glob("etc/ssh/.ssh_host*"))
+    said = "remove /etc/ssh/.ssh_host_ecdsa_key" if how == "left over" else "sshd (ecdsa)"
+    assert said in first.said
+    (root / "run/sshd").mkdir(exist_ok=True)
+    checked = inside(root, "/usr/sbin/sshd", "-t")
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+def test_where_no_host_key_is_usable_all_are_made(root: pathlib.Path) -> None:
+    host_key(root, "ed25519").write_bytes(b"")
+    host_key(root, "dsa").write_bytes(b"")
+    first = boot(root, VM())
+    assert first.code == 0, first.said
+    assert "generate host keys for sshd\n" in first.said
+    for kind in ("rsa", "ecdsa", "ed25519"):
+        assert inside(root, "ssh-keygen", "-l", "-f", f"/etc/ssh/ssh_host_{kind}_key.pub").stdout
+        assert host_key(root, kind).stat().st_mode & 0o777 == 0o600
+        assert host_key(root, kind).with_suffix(".pub").stat().st_mode & 0o777 == 0o644
+
+
+LINES = st.sampled_from(
+    [
+        "Include /etc/ssh/sshd_config.d/*.conf",
+        "Include sshd_config.d/1?.conf",
+        "Match User ann",
+        "Match User *,!ann",
+        "Match Group adm,wheel",
+        "Match User ann Group nobody",
+        "Match Address 10.0.0.0/8",
+        "Match all",
+        "UsePAM yes",
+        "UsePAM no",
+        *(
+            f"{word} {value}"
+            for word in ("PasswordAuthentication", "PubkeyAuthentication")
+            for value in ("yes", "no")
+        ),
+        "KbdInteractiveAuthentication no",
+        "AuthorizedKeysFile none",
+        "AuthorizedKeysFile /k/%u .ssh/keys",
+        "AuthenticationMethods publickey,password publickey",
+        "AllowUsers ann bob",
+        "AllowGroups adm",
+        "DenyUsers a?n",
+        "StrictModes no",
+        "# a comment",
+    ]
+)
+FILES = st.lists(LINES, max_size=5).map(lambda lines: "".join(f"{line}\n" for line in lines))
+
+
+def test_the_files_are_read_as_sshd_reads_them(root: pathlib.Path) -> None:
+    """The reader of sshd_config beside the output of sshd -T."""
+    assert inside(root, "useradd", "--groups", "adm", "ann").returncode == 0
+    (root / "run/sshd").mkdir(exist_ok=True)
+    who = "user=ann,host=client.invalid,addr=192.0.2.1"
+    compared = 0
+
+    @settings(max_examples=200)
+    @given(FILES, FILES, FILES)
+    def compare(main: str, first: str, second: str) -> None:
+        nonlocal compared
+        (root / SSH).write_text(main)
+        for name, content in (("10.conf", first), ("20.conf", second)):
+            # sshd refuses global settings in a Match block, and files that include themselves.
+            (root / "etc/ssh/sshd_config.d" / name).write_text(
+                "".join(line for line in content.splitlines(True) if "Include" not in line)
+            )
+        said = inside(root, "/usr/sbin/sshd", "-T", "-C", who)
+        if said.returncode:
+            return
+        compared += 1
+        values = sshd._read(Root(str(root)), {}, "ann", ["ann", "adm"])
+        assert sshd_config.server(values) == sshd_config.server(sshd_config.dumped(said.stdout))
+
+    compare()
+    assert compared > 100
