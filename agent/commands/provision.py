@@ -187,13 +187,15 @@ def fetch_metadata(boot: "Boot") -> "InstanceMetadata | None":
 
 
 def find_identity(boot: "Boot", metadata: "InstanceMetadata | None") -> bool:
-    """Keep the metadata, and take the VM id from there if DMI has none; False if all is done."""
+    """Keep the metadata, and take the VM id as they spell it; False if all is done."""
     boot.metadata = metadata
     boot.profile = profile.merge(metadata, None)
-    if boot.vm_id or metadata is None:
+    told, known = identity.canonical(metadata.vm_id) if metadata else "", boot.vm_id
+    if known and told and told not in (known, identity.swapped(known)):
+        boot.log.warning(f"the instance metadata are about another VM ({told}) than {known}")
         return True
-    boot.vm_id = identity.canonical(metadata.vm_id)
-    return not _is_done(boot)
+    boot.vm_id = told or known
+    return bool(known) or not _is_done(boot)
 
 
 def has_marker(boot: "Boot") -> bool:
@@ -253,7 +255,7 @@ def _report_failure(boot: "Boot", reason: str) -> None:
 
 def _record_failure(boot: "Boot", reason: str) -> str:
     """Record the failure for the Hyper-V host; return the text of the record."""
-    text = records.error(reason, kvp.AGENT, state.timestamp(), boot.vm_id)
+    text = records.error(reason, kvp.source(boot))
     if boot.config.steps["kvp"] and not boot.rehearsing and kvp.has_pool(boot.root):
         _or_warn(boot, lambda: kvp.write(boot.root, text))
     return text

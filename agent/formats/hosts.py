@@ -18,8 +18,9 @@ _OWN_ADDRESS = "127.0.1.1"  # Debian's convention for a name without a fixed add
 def sanitise(name: str) -> str:
     """Return the nearest valid host name, "" if nothing is left.
 
-    Labels hold letters, digits and inner hyphens, at most MAX_LABEL; the name at most MAX_NAME
-    characters. Every other character becomes a hyphen, empty labels vanish, the case is kept.
+    Labels hold letters, digits and inner hyphens, at most MAX_LABEL. Of a name with more than
+    MAX_NAME characters the first label stays. Every other character becomes a hyphen, empty labels
+    vanish, the case is kept.
     """
     labels = []
     for label in name.strip().split("."):
@@ -27,7 +28,8 @@ def sanitise(name: str) -> str:
             character if character.isascii() and character.isalnum() else "-" for character in label
         )
         labels.append(valid.strip("-")[:MAX_LABEL].strip("-"))
-    return ".".join(filter(None, labels))[:MAX_NAME].strip("-.")
+    whole = ".".join(filter(None, labels))
+    return whole if len(whole) <= MAX_NAME else next(filter(None, labels))
 
 
 def choose(candidates: "Sequence[str]") -> "tuple[str, str]":

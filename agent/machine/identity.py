@@ -7,17 +7,20 @@ its case depends on the kernel: ids are compared in lower case and in both byte 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.root import Root
 
 AZURE_ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
 
 _DMI = "/sys/class/dmi/id/"
+_EFI = "/sys/firmware/efi"
 _GROUPS = (8, 4, 4, 4, 12)
 
 
 def asset_tag(root: "Root") -> str:
     """Return the chassis asset tag, "" without; an image's own sysfs comes first."""
-    return _read(root, "chassis_asset_tag")
+    return _of(root, _tag)
 
 
 def on_azure(root: "Root") -> "tuple[bool, str]":
@@ -30,8 +33,11 @@ def on_azure(root: "Root") -> "tuple[bool, str]":
 
 
 def vm_id(root: "Root") -> str:
-    """Return the DMI product UUID in lower case, "" if it cannot be read or is not a UUID."""
-    return canonical(_read(root, "product_uuid"))
+    """Return the DMI product UUID as Azure shows it, "" if it cannot be read or is not a UUID.
+
+    A VM without UEFI firmware is a Gen1 VM.
+    """
+    return _of(root, _uuid)
 
 
 def canonical(text: str) -> str:
@@ -51,11 +57,24 @@ def swapped(uuid: str) -> str:
     return "-".join([*turned, fourth, fifth])
 
 
-def _read(root: "Root", name: str) -> str:
-    text = root.attribute(_DMI + name)
+def _of(root: "Root", find: "Callable[[Root], str | None]") -> str:
+    """Return what `find` finds in the sysfs of the root, else in this machine's; "" without."""
+    text = find(root)
     if text is None and not root.is_live:
         from agent.root import Root
 
         with Root() as live:
-            text = live.attribute(_DMI + name)
+            text = find(live)
     return text or ""
+
+
+def _tag(root: "Root") -> "str | None":
+    return root.attribute(_DMI + "chassis_asset_tag")
+
+
+def _uuid(root: "Root") -> "str | None":
+    text = root.attribute(_DMI + "product_uuid")
+    if text is None:
+        return None
+    uuid = canonical(text)
+    return uuid if not uuid or root.exists(_EFI) else swapped(uuid)

@@ -47,27 +47,31 @@ def parse(pool: bytes) -> "list[tuple[str, str]]":
         raise KvpError(f"the key-value pool is not UTF-8: {error.reason}") from None
 
 
-def success(agent: str, timestamp: str, vm_id: str, more: "tuple[str, ...]" = ()) -> str:
-    """Return the report of a provisioning that succeeded.
+def source(agent: str, timestamp: str, vm_id: str, pps_type: str) -> "tuple[str, ...]":
+    """Return the fields that say whose report it is.
 
-    `agent` is name/version, `timestamp` is UTC in ISO 8601, `more` are further `name=value` fields.
+    `agent` is name/version, `timestamp` is UTC in ISO 8601, `pps_type` the kind of pool that the VM
+    was made for, "" for none, which the other agents write as None.
     """
-    return _row(
-        "result=success", f"agent={agent}", f"timestamp={timestamp}", f"vm_id={vm_id}", *more
+    return (
+        f"agent={agent}",
+        f"pps_type={pps_type or 'None'}",
+        f"vm_id={vm_id}",
+        f"timestamp={timestamp}",
     )
 
 
-def error(reason: str, agent: str, timestamp: str, vm_id: str) -> str:
+def success(source: "tuple[str, ...]", more: "tuple[str, ...]" = ()) -> str:
+    """Return the report of a success; `more` are further `name=value` fields."""
+    return _row("result=success", *source, *more)
+
+
+def error(reason: str, source: "tuple[str, ...]") -> str:
     """Return the report of a provisioning that failed; a health report's description, too.
 
     The reason is truncated, so that all the fields after it arrive.
     """
-    rest = (
-        f"agent={agent}",
-        f"vm_id={vm_id}",
-        f"timestamp={timestamp}",
-        f"documentation_url={_DOCUMENTATION}",
-    )
+    rest = (*source, f"documentation_url={_DOCUMENTATION}")
     room = _MAX_ERROR - len(_row("result=error", "", *rest))
     return _row("result=error", f"reason={reason[:room]}"[:room], *rest)
 

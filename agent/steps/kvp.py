@@ -31,9 +31,15 @@ def changes(boot: "Boot") -> "Changes":
     root = boot.root
     if not has_pool(root):
         return
-    record = kvp.success(AGENT, state.timestamp(), boot.vm_id, boot.notes)
+    record = kvp.success(source(boot), boot.notes)
     if _untimed(_report(root)) != _untimed(record):
         yield Change(f"record the success in {POOL}", lambda: write(root, record))
+
+
+def source(boot: "Boot") -> "tuple[str, ...]":
+    """Return the fields of a report that say whose it is."""
+    pps_type = boot.metadata.pps_type if boot.metadata else ""
+    return kvp.source(AGENT, state.timestamp(), boot.vm_id, pps_type)
 
 
 def has_pool(root: "Root") -> bool:
@@ -90,14 +96,19 @@ def _put(fd: int, record: bytes) -> None:
     size = status.st_size - status.st_size % kvp.RECORD_SIZE  # a power cut leaves half a record
     if status.st_mtime < booted:
         size = 0
+    starts = [
+        start
+        for start in range(0, size if size < MAX_READ else 0, kvp.RECORD_SIZE)
+        if posix.pread(fd, kvp.KEY_SIZE, start) == record[: kvp.KEY_SIZE]
+    ]
     posix.ftruncate(fd, size)
-    at = size
-    for start in range(0, min(size, MAX_READ), kvp.RECORD_SIZE):
-        if posix.pread(fd, kvp.KEY_SIZE, start) == record[: kvp.KEY_SIZE]:
-            at = start
-            break
-    posix.lseek(fd, at, 0)
+    posix.lseek(fd, starts[0] if starts else size, 0)
     write_all(fd, record)
+    for last in range(len(starts) - 1, 0, -1):  # duplicates: the host takes any
+        size -= kvp.RECORD_SIZE
+        posix.lseek(fd, starts[last], 0)
+        write_all(fd, posix.pread(fd, size - starts[last], starts[last] + kvp.RECORD_SIZE))
+        posix.ftruncate(fd, size)
     posix.fsync(fd)
 
 

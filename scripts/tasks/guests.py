@@ -157,6 +157,7 @@ def sketch(place: pathlib.Path, vm: VM) -> None:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(content)
     (place / "sys/class/dmi/id/product_uuid").write_text(vm.vm_id + "\n")
+    (place / "sys/firmware/efi").mkdir(parents=True)  # a Gen2 VM
     for name in ("usr/bin/sudo", "bin/bash"):
         (place / name).chmod(0o755)
     (place / "etc/shadow").chmod(0o640)

@@ -96,11 +96,12 @@ def test_junk_is_no_pool_or_is_read(data: bytes) -> None:
 
 @given(st.text(max_size=600), st.text("0123456789abcdef-", max_size=36))
 def test_a_failure_keeps_all_its_fields_whatever_the_reason(reason: str, vm_id: str) -> None:
-    text = kvp.error(reason, "azready/1.0", "2026-01-01T00:00:00Z", vm_id)
+    text = kvp.error(reason, kvp.source("azready/1.0", "2026-01-01T00:00:00Z", vm_id, ""))
     assert "\n" not in text
     assert text.startswith("result=error|")
     assert text.endswith(
-        f"|agent=azready/1.0|vm_id={vm_id}|timestamp=2026-01-01T00:00:00Z|documentation_url=https://aka.ms/linuxprovisioningerror"
+        f"|agent=azready/1.0|pps_type=None|vm_id={vm_id}|timestamp=2026-01-01T00:00:00Z"
+        "|documentation_url=https://aka.ms/linuxprovisioningerror"
     )
 
 

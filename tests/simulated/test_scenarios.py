@@ -51,6 +51,7 @@ def play(name: str, how: str) -> Outcome:
         dmi.mkdir(parents=True)
         (dmi / "chassis_asset_tag").write_text("7783-7084-3265-9085-8269-3286-77\n")
         (dmi / "product_uuid").write_text(chosen.vm.vm_id.upper() + "\n")
+        pathlib.Path(root, "sys/firmware/efi").mkdir(parents=True)  # a Gen2 VM
         config = pathlib.Path(root, "etc/azready.toml")
         config.write_text("media.wait = 0\n" + expect.config)
         if chosen.vm.media:

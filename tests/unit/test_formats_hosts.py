@@ -20,7 +20,9 @@ from agent.formats import hosts
         ("", ""),
         ("x" * 70, "x" * 63),
         ("x" * 62 + "_" * 5, "x" * 62),
-        (f"{'a' * 63}.b", "a" * 63),  # a dot in place 64 is not the end of a name
+        (f"{'a' * 63}.b", "a" * 63),
+        (f"web-1.{'a' * 40}.{'b' * 20}", "web-1"),  # 66 characters
+        (f"web-1.{'a' * 40}.{'b' * 17}", f"web-1.{'a' * 40}.{'b' * 17}"),  # 64
     ],
 )
 def test_a_name_is_sanitised_to_the_nearest_valid_one(name: str, valid: str) -> None:

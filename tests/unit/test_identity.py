@@ -24,6 +24,9 @@ def test_values_are_read_from_the_roots_own_sysfs(
     (dmi / "chassis_asset_tag").write_text(identity.AZURE_ASSET_TAG + "\n")
     (dmi / "product_uuid").write_text("6E1B6B2C-1F0A-4D55-9C4B-0A1B2C3D4E5F\n")
     assert identity.asset_tag(Root(str(tmp_path))) == identity.AZURE_ASSET_TAG
+    # Without UEFI firmware it is a Gen1 VM, whose fields are the other way round.
+    assert identity.vm_id(Root(str(tmp_path))) == "2c6b1b6e-0a1f-554d-9c4b-0a1b2c3d4e5f"
+    (tmp_path / "sys/firmware/efi").mkdir(parents=True)
     assert identity.vm_id(Root(str(tmp_path))) == "6e1b6b2c-1f0a-4d55-9c4b-0a1b2c3d4e5f"
 
 

@@ -14,14 +14,14 @@ def test_characters_are_never_cut() -> None:
 
 
 def test_a_row_quotes_what_it_must() -> None:
-    text = kvp.error('disk "a|b"\nfull', "azready/1", "T", "id")
-    assert (
-        text
-        == 'result=error|"reason=disk ""a|b"" full"|agent=azready/1|vm_id=id|timestamp=T|documentation_url=https://aka.ms/linuxprovisioningerror'
+    source = kvp.source("azready/1", "T", "id", "")
+    assert kvp.error('disk "a|b"\nfull', source) == (
+        'result=error|"reason=disk ""a|b"" full"|agent=azready/1|pps_type=None|vm_id=id'
+        "|timestamp=T|documentation_url=https://aka.ms/linuxprovisioningerror"
     )
-    assert (
-        kvp.success("azready/1", "T", "id", ("a=b",))
-        == "result=success|agent=azready/1|timestamp=T|vm_id=id|a=b"
+    source = kvp.source("azready/1", "T", "id", "Running")
+    assert kvp.success(source, ("a=b",)) == (
+        "result=success|agent=azready/1|pps_type=Running|vm_id=id|timestamp=T|a=b"
     )
 
 

@@ -38,6 +38,7 @@ def root(tmp_path: pathlib.Path) -> pathlib.Path:
     dmi.mkdir(parents=True)
     (dmi / "chassis_asset_tag").write_text(identity.AZURE_ASSET_TAG)
     (dmi / "product_uuid").write_text(VM_ID.upper())
+    (tmp_path / "sys/firmware/efi").mkdir(parents=True)
     return tmp_path
 
 
@@ -153,6 +154,31 @@ def test_without_dmi_the_id_comes_from_the_metadata(
     assert f"var/lib/azready/{VM_ID}.provisioned" in files(tmp_path)
     provision(boot(platform, tmp_path, log, force=True))
     assert platform.reports == ["Ready"]
+
+
+def test_the_id_is_the_one_that_azure_shows(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
+    """A Gen1 VM; firmware that is older still turns nothing, which only the metadata know."""
+    (root / "sys/firmware/efi").rmdir()
+    for uuid in (VM_ID, identity.swapped(VM_ID)):
+        (root / "sys/class/dmi/id/product_uuid").write_text(uuid)
+        (root / "var/lib/hyperv").mkdir(parents=True, exist_ok=True)
+        provision(boot(platform, root, log))
+        marker = root / f"var/lib/azready/{VM_ID}.provisioned"
+        pool = (root / "var/lib/hyperv/.kvp_pool_1").read_bytes()
+        assert f"|pps_type=None|vm_id={VM_ID}|".encode() in pool
+        marker.unlink()
+
+
+def test_metadata_of_another_vm_are_said_to_be(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
+    other = "11111111-2222-3333-4444-555555555555"
+    (root / "sys/class/dmi/id/product_uuid").write_text(other)
+    provision(boot(platform, root, log))
+    assert (root / f"var/lib/azready/{other}.provisioned").exists()
+    assert any(f"are about another VM ({VM_ID}) than {other}" in line for line in log.lines)
 
 
 def test_without_any_id_ready_is_reported_and_no_marker_written(

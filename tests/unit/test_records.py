@@ -33,6 +33,29 @@ def test_an_earlier_report_is_replaced_and_other_records_stay(tmp_path: pathlib.
     assert kvp.parse(place.read_bytes()) == [("A", "1"), (kvp.REPORT_KEY, "new"), ("B", "2")]
 
 
+def test_reports_that_stand_there_twice_become_one(tmp_path: pathlib.Path) -> None:
+    place = pool(tmp_path)
+    old = kvp.record(kvp.REPORT_KEY, "old")
+    place.write_bytes(
+        old + kvp.record("A", "1") + old + kvp.record("B", "2") + kvp.record("C", "3") + old
+    )
+    step.write(Root(str(tmp_path)), "new")
+    assert kvp.parse(place.read_bytes()) == [
+        (kvp.REPORT_KEY, "new"),
+        ("A", "1"),
+        ("B", "2"),
+        ("C", "3"),
+    ]
+
+
+def test_a_huge_pool_keeps_all_its_records(tmp_path: pathlib.Path) -> None:
+    place = pool(tmp_path)
+    others = b"".join(kvp.record(f"K{number}", "") for number in range(500))
+    place.write_bytes(others)
+    step.write(Root(str(tmp_path)), "new")
+    assert place.read_bytes() == others + kvp.record(kvp.REPORT_KEY, "new")
+
+
 def test_half_a_record_at_the_end_is_cut_off(tmp_path: pathlib.Path) -> None:
     place = pool(tmp_path)
     place.write_bytes(kvp.record("A", "1") + b"half")
