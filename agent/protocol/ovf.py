@@ -6,7 +6,7 @@ and aliases are listed in agent/README.md. No message repeats a value: one of th
 """
 
 from agent.errors import ProtocolError
-from agent.protocol import xml
+from agent.protocol import keys, xml
 from agent.protocol.keys import PublicKey
 from agent.record import record
 
@@ -75,17 +75,20 @@ def parse(document: bytes) -> Environment:
     if not any(path == _SECTION for path, _ in found):
         raise _unexpected("it has no ProvisioningSection")
     values: dict[str, str] = {}
-    keys: list[dict[str, str]] = []
+    entries: list[dict[str, str]] = []
     for path, text in found:
         if text is None:
             raise _unexpected("it holds an element where text belongs")
         if path == _KEY:
-            keys.append({"key_data": "", "path": ""})
+            entries.append({"key_data": "", "path": ""})
         elif path in _KEY_LEAVES:
-            keys[-1][_KEY_LEAVES[path]] = text
+            entries[-1][_KEY_LEAVES[path]] = text
         elif text:
             values.setdefault(_LEAVES[path], text)
-    return _environment(values, tuple(PublicKey(**key) for key in keys))
+    public_keys = tuple(PublicKey(**entry) for entry in entries)
+    if excess := keys.excess(public_keys):
+        raise _unexpected(f"it holds {excess}")
+    return _environment(values, public_keys)
 
 
 def _environment(values: "dict[str, str]", public_keys: "tuple[PublicKey, ...]") -> Environment:
