@@ -1,14 +1,23 @@
 """Log lines for people, on standard error.
 
 If the journal reads them, each line starts with its `<N>` priority (sd-daemon(3)), otherwise with
-the time since the start. They are written with write(2), so that a closed or full standard error
-never stops the work.
+the time since the start.
+
+Nobody may read them: a full pipe, a stopped terminal or a slow console must not hold the work. A
+line waits for its reader, but only LINE_WAIT, and all lines together PATIENCE; then it is dropped,
+and the next one that is written tells how many were. A line is short enough for one atomic write to
+a pipe (pipe(7), PIPE_BUF).
 """
 
 import posix
 from time import monotonic
 
+LINE_WAIT = 0.25  # seconds
+PATIENCE = 2.0  # seconds
+LONGEST = 1000  # characters of a message, of up to 4 bytes each
+
 _ERROR, _WARNING, _INFO, _DEBUG = 3, 4, 6, 7  # syslog(3)
+_S_IFMT, _S_IFIFO, _S_IFCHR, _S_IFSOCK = 0o170000, 0o010000, 0o020000, 0o140000  # inode(7)
 
 
 class Log:
@@ -22,6 +31,10 @@ class Log:
         self.started = monotonic()
         self.verbose = verbose
         self._priority = _is_journal() if priority is None else priority
+        self._fd = -1
+        self._at_once = 0
+        self._patience = PATIENCE
+        self._dropped = 0
 
     def elapsed(self) -> str:
         """Return the time since the start, for people: "0.012 s" or "3.4 s"."""
@@ -46,12 +59,38 @@ class Log:
         self._write(_ERROR, "error: ", text)
 
     def _write(self, level: int, word: str, text: str) -> None:
-        text = printable(text)  # messages contain values from outside; each stays one line
+        # Messages contain values from outside; each stays one line, and not a long one.
+        line = printable(text[: LONGEST + 1])
+        if len(line) > LONGEST:
+            line = line[:LONGEST] + "..."
         start = f"<{level}>" if self._priority else f"azready [{monotonic() - self.started:8.3f}] "
+        if self._dropped:
+            # The last of them may have been written in part.
+            start = f"\n{start}({self._dropped} lines dropped: nobody read them in time) "
+        if self._put(f"{start}{word}{line}\n".encode("utf-8", "backslashreplace")):
+            self._dropped = 0
+        else:
+            self._dropped += 1
+
+    def _put(self, line: bytes) -> bool:
+        """Write a line to standard error; return False if it was dropped."""
+        if self._fd < 0:
+            self._fd, self._at_once = _standard_error()
+        ask = self._at_once > 0
+        started = monotonic()
+        end = started + min(LINE_WAIT, self._patience)
         try:
-            posix.write(2, f"{start}{word}{text}\n".encode("utf-8", "backslashreplace"))
-        except OSError:
-            pass
+            while line and (not ask or _is_writable(self._fd, end - monotonic())):
+                try:
+                    line = line[posix.write(self._fd, line[: self._at_once or None]) :]
+                except BlockingIOError:
+                    pass
+                ask = True
+        except OSError:  # closed: there is nobody to tell
+            return True
+        if ask:
+            self._patience -= monotonic() - started
+        return not line
 
 
 class Quiet(Log):
@@ -66,6 +105,34 @@ def printable(text: str) -> str:
     return "".join(
         character if character.isprintable() else f"\\x{ord(character):02x}" for character in text
     )
+
+
+def _standard_error() -> "tuple[int, int]":
+    """Return (the descriptor to write to, 0 if no write to it blocks).
+
+    Otherwise the number is how many bytes a write may have after poll(2) was asked: PIPE_BUF for a
+    pipe or a socket, such as the journal's. A terminal that poll(2) calls writable has room for one
+    byte, so it is opened once more: whether writes block is a property of the open file, which
+    other processes share. That fails without /proc, and for another user's terminal.
+    """
+    kind = 0
+    try:
+        kind = posix.fstat(2).st_mode & _S_IFMT
+        if kind == _S_IFCHR:
+            flags = posix.O_WRONLY | posix.O_NONBLOCK | posix.O_NOCTTY | posix.O_CLOEXEC
+            return posix.open("/proc/self/fd/2", flags), 0
+    except OSError:
+        pass
+    return 2, {_S_IFCHR: 1, _S_IFIFO: 4096, _S_IFSOCK: 4096}.get(kind, 0)
+
+
+def _is_writable(fd: int, seconds: float) -> bool:
+    """Wait until a write does not block; return False if that takes longer than `seconds`."""
+    from select import POLLOUT, poll
+
+    ready = poll()
+    ready.register(fd, POLLOUT)
+    return bool(ready.poll(max(0, seconds) * 1000))
 
 
 def _is_journal() -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 FIRST_PAUSE = 1.0  # seconds
 LONGEST_PAUSE = 15.0  # seconds
 LONGEST_WAIT = 60.0  # seconds: a longer Retry-After is shortened to this
+AT_ONCE = 10  # tries without a pause if failures ask for none: a server must not keep us spinning
 LAST_TRY = 1.0  # seconds kept for one try at the very end of the time
 
 
@@ -60,7 +61,8 @@ def retry(what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log") ->
                     f"gave up {what} after {tries} in {deadline.seconds:g} s: {failure}",
                     failure.exit_code,
                 ) from None
-            pause = _backoff(attempt) if failure.wait is None else min(failure.wait, LONGEST_WAIT)
+            wait = failure.wait if failure.wait or attempt <= AT_ONCE else None
+            pause = _backoff(attempt) if wait is None else min(wait, LONGEST_WAIT)
             pause = min(pause, left - LAST_TRY)
             # Without --verbose, only powers of two are shown: a console must not fill up.
             say = log.warning if attempt & (attempt - 1) == 0 else log.debug

@@ -10,6 +10,8 @@ from agent.errors import ProtocolError
 from agent.protocol import xml
 from agent.record import record
 
+MAX_SIZE = 64 * 1024  # bytes: ten times what is usual
+
 _INCARNATION = "GoalState/Incarnation"
 _CONTAINER = "GoalState/Container/ContainerId"
 _ROLE_INSTANCE = "GoalState/Container/RoleInstanceList/RoleInstance"
@@ -45,7 +47,7 @@ def parse(document: bytes) -> GoalState:
     cannot be used.
     """
     try:
-        found = xml.texts(document, "GoalState", _WANTED, (_ROLE_INSTANCE,))
+        found = xml.texts(document, "GoalState", _WANTED, (_ROLE_INSTANCE,), most=MAX_SIZE)
     except xml.NotWellFormed as error:
         start = document[:40].decode("latin-1")
         hint = f": {xml.HINT}" if xml.is_page(document) else ""

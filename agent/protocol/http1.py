@@ -14,9 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Bytes of all lines of one answer: status, headers, 1xx responses, chunk sizes, trailers.
-MAX_HEADER = 64 * 1024
+MAX_HEADER = 64 * 1024  # bytes of all lines: status, headers, 1xx responses, chunks, trailers
 MAX_BODY = 1024 * 1024  # bytes
+MAX_HEADERS = 100  # header lines, as in Python's http.client
 
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _DIGITS = frozenset(b"0123456789")
@@ -32,8 +32,9 @@ class HttpError(ProtocolError):
 class Response:
     """One final (not 1xx) response.
 
-    `status` is 200 to 999; `reason` may be empty. The names in `headers` are in lower case, values
-    of equal names are joined by ", ". `body` is at most MAX_BODY bytes, without transfer coding.
+    `status` is 200 to 999; `reason` has up to 100 characters. The names in `headers` are in
+    lower case, values of equal names are joined by ", ". `body` is at most MAX_BODY bytes, without
+    transfer coding.
     """
 
     status: int
@@ -64,9 +65,12 @@ class ResponseReader:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+        self._searched = 0  # bytes of the buffer in which no line ends
         self._header_bytes = 0
+        self._header_lines = 0
         self._body = bytearray()
-        self._remaining = 0
+        self._remaining = 0  # bytes of the body or the chunk
+        self._chunked = False
         self._status = 0
         self._reason = ""
         self._headers: dict[str, str] = {}
@@ -102,8 +106,9 @@ class ResponseReader:
         The end is CRLF; a bare LF is tolerated (RFC 9112 2.2). All lines share one budget.
         """
         left = MAX_HEADER - self._header_bytes
-        end = self._buffer.find(b"\n", 0, left)
+        end = self._buffer.find(b"\n", self._searched, left)
         if end < 0:
+            self._searched = len(self._buffer)
             if len(self._buffer) >= left:
                 raise HttpError(
                     f"the header block of the HTTP answer is longer than {MAX_HEADER} bytes, "
@@ -113,6 +118,7 @@ class ResponseReader:
         line = bytes(self._buffer[:end])
         del self._buffer[: end + 1]
         self._header_bytes += end + 1
+        self._searched = 0
         if line.endswith(b"\r"):
             line = line[:-1]
         if b"\r" in line or b"\0" in line:
@@ -136,10 +142,8 @@ class ResponseReader:
             raise HttpError(f"the answer is not HTTP/1.x: its first line is {_shown(line)}")
         self._status = int(code)
         if self._status == 101:
-            raise HttpError(
-                "the HTTP answer switches to another protocol without being asked (101)"
-            )
-        self._reason = reason.decode("latin-1").strip()
+            raise HttpError("the HTTP answer switches to another protocol, unasked (101)")
+        self._reason = reason[:100].decode("latin-1").strip()
         self._version = version
         self._headers = {}
         self._state = self._header
@@ -158,6 +162,9 @@ class ResponseReader:
         return True
 
     def _add_header(self, line: bytes) -> None:
+        self._header_lines += 1
+        if self._header_lines > MAX_HEADERS:
+            raise HttpError(f"the HTTP answer has more than {MAX_HEADERS} header lines")
         raw_name, colon, raw_value = line.partition(b":")
         if not colon or not raw_name or not _TOKEN.issuperset(raw_name):
             raise HttpError(f"the HTTP answer holds a malformed header line: {_shown(line)}")
@@ -166,7 +173,9 @@ class ResponseReader:
         before = self._headers.get(name)
         if before is not None:
             if name in ("content-length", "transfer-encoding"):
-                raise HttpError(f"the HTTP answer gives {name} twice: {before!r} and {value!r}")
+                raise HttpError(
+                    f"the HTTP answer gives {name} twice: {before[:40]!r} and {value[:40]!r}"
+                )
             value = f"{before}, {value}"
         self._headers[name] = value
 
@@ -178,7 +187,7 @@ class ResponseReader:
                 raise HttpError("the HTTP answer gives both content-length and transfer-encoding")
             if coding.lower() != "chunked" or self._version == b"HTTP/1.0":
                 version = self._version.decode()
-                raise HttpError(f"transfer-encoding {coding!r} in {version} is not supported")
+                raise HttpError(f"transfer-encoding {coding[:40]!r} in {version} is not supported")
         if length is not None:
             if not length.isascii() or not length.isdigit() or len(length) > 18:
                 raise HttpError(f"the HTTP answer gives a content-length of {length[:40]!r}")
@@ -187,23 +196,21 @@ class ResponseReader:
         if self._status in (204, 304):
             return self._complete
         if coding is not None:
+            self._chunked = True
             return self._chunk_size
         if length is None:
             return self._until_close
         self._remaining = int(length)
         return self._counted
 
-    def _take(self) -> bool:
+    def _counted(self) -> bool:
         piece = self._buffer[: self._remaining]
         del self._buffer[: len(piece)]
         self._body += piece
         self._remaining -= len(piece)
-        return self._remaining == 0
-
-    def _counted(self) -> bool:
-        if not self._take():
+        if self._remaining:
             return False
-        self._state = self._complete
+        self._state = self._chunk_end if self._chunked else self._complete
         return True
 
     def _until_close(self) -> bool:
@@ -223,13 +230,7 @@ class ResponseReader:
         self._remaining = int(digits, 16)
         if len(self._body) + self._remaining > MAX_BODY:
             raise HttpError(f"the HTTP answer is longer than {MAX_BODY} bytes")
-        self._state = self._chunk if self._remaining else self._trailer
-        return True
-
-    def _chunk(self) -> bool:
-        if not self._take():
-            return False
-        self._state = self._chunk_end
+        self._state = self._counted if self._remaining else self._trailer
         return True
 
     def _chunk_end(self) -> bool:

@@ -10,11 +10,15 @@ https://learn.microsoft.com/en-us/azure/virtual-machines/instance-metadata-servi
 from _json import make_scanner
 
 from agent.errors import ProtocolError
-from agent.protocol import xml
+from agent.protocol import keys, xml
 from agent.protocol.keys import PublicKey
 from agent.record import record
 
 MAX_SIZE = 1024 * 1024  # bytes
+# Objects, arrays and keys go into hash tables and recursions of the scanner before this module sees
+# any, so the bytes that each of them needs are counted: brackets, and colons, which texts may hold,
+# too. The metadata of a VM with 64 data disks has about 1500 of them.
+MAX_PARTS = 8192
 
 _KINDS = {
     dict: "an object",
@@ -54,6 +58,11 @@ def parse(document: bytes) -> InstanceMetadata:
     if len(document) > MAX_SIZE:
         raise MetadataError(
             f"error parsing IMDS metadata: {len(document)} bytes; the limit is {MAX_SIZE}"
+        )
+    parts = sum(map(document.count, (b"{", b"[", b":")))
+    if parts > MAX_PARTS:
+        raise MetadataError(
+            f"error parsing IMDS metadata: {parts} keys and brackets; the limit is {MAX_PARTS}"
         )
     try:
         root = _decode(document.removeprefix(b"\xef\xbb\xbf").decode("utf-8").strip(" \t\r\n"))
@@ -150,14 +159,16 @@ def _truth(parent: "dict[str, object]", key: str, prefix: str) -> "bool | None":
 def _keys(compute: "dict[str, object]") -> "tuple[PublicKey, ...]":
     value = _get(compute, "publicKeys", "compute.", list)
     prefix = "compute.publicKeys."
-    keys = []
+    found = []
     for entry in value if isinstance(value, list) else ():
         if not isinstance(entry, dict):
             raise MetadataError(
                 f"invalid IMDS metadata for key=compute.publicKeys: an entry is {_kind(entry)}"
             )
-        keys.append(PublicKey(_text(entry, "keyData", prefix), _text(entry, "path", prefix)))
-    return tuple(keys)
+        found.append(PublicKey(_text(entry, "keyData", prefix), _text(entry, "path", prefix)))
+    if excess := keys.excess(tuple(found)):
+        raise MetadataError(f"invalid IMDS metadata for key=compute.publicKeys: {excess}")
+    return tuple(found)
 
 
 def _kind(value: object) -> str:

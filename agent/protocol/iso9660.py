@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 _SECTOR = 2048  # bytes
 _FIRST = 16  # sector of the first volume descriptor
-_MAX_DESCRIPTORS = 64
-_MAX_DIRECTORY = 1024 * 1024  # bytes
+_MAX_DESCRIPTORS = 16
+_MAX_DIRECTORY = 256 * 1024  # bytes: some thousand entries; a provisioning medium has five
 _MAX_CONTINUATIONS = 32
 _PRIMARY, _SUPPLEMENTARY, _TERMINATOR = 1, 2, 255
 _JOLIET = (b"%/@", b"%/C", b"%/E")

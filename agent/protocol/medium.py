@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 MAX_FILE = 1024 * 1024  # bytes of one wanted file
 MAX_READS = 4096
-MAX_BYTES = 16 * 1024 * 1024  # bytes in all: many times what a provisioning medium holds
+MAX_BYTES = 8 * 1024 * 1024  # bytes in all: many times what a provisioning medium holds
 
 
 class MediumError(ProtocolError):

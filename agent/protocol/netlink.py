@@ -71,22 +71,23 @@ def request(kind: int) -> bytes:
 def parse(data: bytes) -> "tuple[list[Link | Address | Route], bool]":
     """Return (the values in one datagram, whether the dump is complete). Raises NetlinkError."""
     found: "list[Link | Address | Route]" = []
-    while data:
-        length, kind = _number(data, 0, 4), _number(data, 4, 2)
-        if not _HEADER <= length <= len(data):
-            raise NetlinkError(f"a netlink message of {len(data)} bytes says that it has {length}")
+    at = 0
+    while (left := len(data) - at) > 0:
+        length, kind = _number(data, at, 4), _number(data, at + 4, 2)
+        if not _HEADER <= length <= left:
+            raise NetlinkError(f"a netlink message of {left} bytes says that it has {length}")
         if kind == _DONE:
             return found, True
         if kind == _ERROR:
-            code = 2**32 - _number(data, _HEADER, 4)
+            code = 2**32 - _number(data, at + _HEADER, 4)
             raise NetlinkError(f"the kernel refused a netlink request with error {code}")
         asked = _ANSWER.get(kind)
         if asked is not None:
-            body = data[_HEADER:length]
+            body = data[at + _HEADER : at + length]
             value = _READERS[asked](body, _attributes(body[_FIXED[asked] :]))
             if value is not None:
                 found.append(value)
-        data = data[(length + 3) // 4 * 4 :]
+        at += (length + 3) // 4 * 4
     return found, False
 
 
@@ -119,14 +120,13 @@ _READERS = {LINKS: _link, ADDRESSES: _address, ROUTES: _route}
 def _attributes(data: bytes) -> "dict[int, bytes]":
     """Read struct rtattr after struct rtattr, each padded to 4 bytes."""
     attributes: dict[int, bytes] = {}
-    while len(data) >= 4:
-        length, kind = _number(data, 0, 2), _number(data, 2, 2)
-        if not 4 <= length <= len(data):
-            raise NetlinkError(
-                f"a netlink attribute of {len(data)} bytes says that it has {length}"
-            )
-        attributes[kind] = data[4:length]
-        data = data[(length + 3) // 4 * 4 :]
+    at = 0
+    while (left := len(data) - at) >= 4:
+        length, kind = _number(data, at, 2), _number(data, at + 2, 2)
+        if not 4 <= length <= left:
+            raise NetlinkError(f"a netlink attribute of {left} bytes says that it has {length}")
+        attributes[kind] = data[at + 4 : at + length]
+        at += (length + 3) // 4 * 4
     return attributes
 
 

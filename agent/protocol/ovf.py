@@ -6,7 +6,7 @@ and aliases are listed in agent/README.md. No message repeats a value: one of th
 """
 
 from agent.errors import ProtocolError
-from agent.protocol import xml
+from agent.protocol import keys, xml
 from agent.protocol.keys import PublicKey
 from agent.record import record
 
@@ -33,6 +33,8 @@ _LEAVES = {
     _path(*_SET, "UserData"): "custom_data",
     _path(*_SETTINGS, "PreprovisionedVm"): "preprovisioned",
 }
+# Whoever typed a blank at its end types it again to log in.
+_PASSWORDS = tuple(path for path, name in _LEAVES.items() if name == "password")
 _KEY = _path(*_SET, "SSH", "PublicKeys", "PublicKey")
 _KEY_LEAVES = {f"{_KEY}/{_AZURE}Path": "path", f"{_KEY}/{_AZURE}Value": "key_data"}
 _SECRETS = ("password", "custom_data")
@@ -67,7 +69,9 @@ def parse(document: bytes) -> Environment:
     """Read ovf-env.xml (UTF-8). Raises OvfError."""
     wanted = (*_LEAVES, *_KEY_LEAVES)
     try:
-        found = xml.texts(document, _ROOT, wanted, (_SECTION, _KEY), longest=xml.MAX_SIZE)
+        found = xml.texts(
+            document, _ROOT, wanted, (_SECTION, _KEY), longest=xml.MAX_SIZE, padded=_PASSWORDS
+        )
     except xml.NotWellFormed as error:
         raise OvfError(f"error parsing ovf-env.xml: it {error}") from None
     except xml.XmlError as error:
@@ -75,17 +79,20 @@ def parse(document: bytes) -> Environment:
     if not any(path == _SECTION for path, _ in found):
         raise _unexpected("it has no ProvisioningSection")
     values: dict[str, str] = {}
-    keys: list[dict[str, str]] = []
+    entries: list[dict[str, str]] = []
     for path, text in found:
         if text is None:
             raise _unexpected("it holds an element where text belongs")
         if path == _KEY:
-            keys.append({"key_data": "", "path": ""})
+            entries.append({"key_data": "", "path": ""})
         elif path in _KEY_LEAVES:
-            keys[-1][_KEY_LEAVES[path]] = text
+            entries[-1][_KEY_LEAVES[path]] = text
         elif text:
             values.setdefault(_LEAVES[path], text)
-    return _environment(values, tuple(PublicKey(**key) for key in keys))
+    public_keys = tuple(PublicKey(**entry) for entry in entries)
+    if excess := keys.excess(public_keys):
+        raise _unexpected(f"it holds {excess}")
+    return _environment(values, public_keys)
 
 
 def _environment(values: "dict[str, str]", public_keys: "tuple[PublicKey, ...]") -> Environment:

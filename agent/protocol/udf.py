@@ -20,7 +20,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-_MAX_DIRECTORY = 1024 * 1024  # bytes
+_MAX_DIRECTORY = 256 * 1024  # bytes: some thousand entries; a provisioning medium has five
 _IS_DIRECTORY, _IS_DELETED, _IS_PARENT = 2, 4, 8
 
 
@@ -58,10 +58,9 @@ def _root_folder(volume: Volume) -> "Iterator[tuple[str, int, int]]":
     data = _file(volume, *volume.root, _MAX_DIRECTORY)
     at = 0
     while at < len(data):
-        entry = data[at:]
-        length = 38 + number(entry, 19, 1) + number(entry, 36, 2)
+        length = 38 + number(data, at + 19, 1) + number(data, at + 36, 2)
         padded = (length + 3) // 4 * 4
-        checked(entry[:padded], NAME)
+        entry = checked(data[at : at + padded], NAME)
         if not entry[18] & (_IS_DIRECTORY | _IS_DELETED | _IS_PARENT):
             name = text(entry[length - entry[19] : length])
             yield name, number(entry, 24, 4), number(entry, 28, 2)

@@ -23,7 +23,8 @@ _CONTINUED = 3  # the kind of an extent that holds more allocation descriptors
 _SECTOR_SIZES = (2048, 512, 4096)
 _MAX_DESCRIPTORS = 64  # in a volume descriptor sequence
 _MAX_EXTENTS = 2048
-_MAX_SPARING_TABLE = 1024 * 1024  # bytes
+_MAX_METADATA_EXTENTS = 16  # each read goes through all of them; a fresh medium has one
+_MAX_SPARING_TABLE = 64 * 1024  # bytes: 8000 packets
 _SPARING_TABLE = b"*UDF Sparing Table"
 
 
@@ -189,7 +190,9 @@ class Volume:
         kind, listed = allocation(self.entry(home, block))
         if kind not in DESCRIPTOR_SIZE:
             raise UdfError(f"the metadata file has allocation descriptors of the kind {kind}")
-        extents = self.extents(listed, kind, home)
+        extents = list(self.extents(listed, kind, home))
+        if len(extents) > _MAX_METADATA_EXTENTS:
+            raise UdfError(f"the metadata file has more than {_MAX_METADATA_EXTENTS} extents")
         return [(start, -(-length // self._block)) for _, length, start, _ in extents]
 
     def _sparable(self, plain: "Pieces", entry: bytes) -> "Pieces":

@@ -1,9 +1,14 @@
 """XML documents of the platform: the text of the wanted elements, in the order of the document.
 
 Strategy: expat, the parser in CPython itself, walks the document once and keeps only the wanted
-texts, so unknown elements cost nothing. DTDs are rejected, which rules out entity tricks. Size,
-depth and the length of a text are capped. No message repeats a text of the document: it may be
-secret.
+texts, so unknown elements cost nothing. DTDs are rejected, which rules out entity tricks. No
+message repeats a text of the document: it may be secret.
+
+The caps make the time linear in the size of any document. expat writes the URI of a name space out
+in front of each name in it, so names and URIs are short. It looks at a tag only when that is
+complete, so the document is handed over in pieces, and no tag may be longer than one. Names go into
+hash tables of expat, so their number is capped in case the key of the hash is known; Python's own
+table of names is switched off.
 """
 
 from pyexpat import ExpatError, ParserCreate
@@ -12,6 +17,9 @@ from agent.errors import ProtocolError
 
 MAX_SIZE = 1024 * 1024  # bytes
 MAX_DEPTH = 64
+MAX_NAME = 256  # characters of a name with its name space
+MAX_NAMES = 4096  # elements, attributes and declarations of name spaces
+MAX_TAG = 16 * 1024  # bytes of a tag, comment or processing instruction
 HINT = (
     "a web page or another document answered instead of the platform; is a proxy or captive portal "
     "in the way?"
@@ -36,29 +44,39 @@ def texts(
     wanted: "tuple[str, ...]",
     marks: "tuple[str, ...]" = (),
     longest: int = 4096,
+    most: int = MAX_SIZE,
+    padded: "tuple[str, ...]" = (),
 ) -> "list[tuple[str, str | None]]":
     """Return (path, text) of every element whose path is in `wanted`, and (path, "") per mark.
 
     A path is the element names from `top` on, joined by "/". A name in a name space is
-    `URI}local`, whatever its prefix. The text is stripped of padding; `longest` caps it, in
-    characters. It is None where the element holds another element: then a caller who needs the text
-    must reject the document. A mark is added where an element in `marks` starts.
+    `URI}local`, whatever its prefix. The text is stripped of padding, except for paths in `padded`. It
+    is None where the element holds another element: then a caller who needs the text must reject
+    the document. A mark is added where an element in `marks` starts. `longest` caps a text, in
+    characters, and `most` the document, in bytes.
 
     The document is UTF-8; a BOM and padding are allowed. Raises XmlError.
     """
-    if len(document) > MAX_SIZE:
-        raise XmlError(f"is {len(document)} bytes long; the limit is {MAX_SIZE}")
-    walk = _Walk(top, wanted, marks, longest)
+    if len(document) > most:
+        raise XmlError(f"is {len(document)} bytes long; the limit is {most}")
+    walk = _Walk(top, wanted, marks, longest, padded)
     # The encoding is given, so that a document cannot choose one of Python's codecs; the separator
-    # turns name spaces on.
-    parser = ParserCreate("utf-8", "}")
+    # turns name spaces on; None turns Python's table of names off.
+    parser = ParserCreate("utf-8", "}", None)
     parser.buffer_text = True
+    parser.ordered_attributes = True
     parser.StartDoctypeDeclHandler = walk.doctype
+    parser.StartNamespaceDeclHandler = walk.name_space
     parser.StartElementHandler = walk.start
     parser.EndElementHandler = walk.end
     parser.CharacterDataHandler = walk.characters
+    document = document.removeprefix(b"\xef\xbb\xbf").strip()
     try:
-        parser.Parse(document.removeprefix(b"\xef\xbb\xbf").strip(), True)
+        for at in range(0, len(document) or 1, MAX_TAG):
+            end = at + MAX_TAG
+            parser.Parse(document[at:end], end >= len(document))
+            if end - parser.CurrentByteIndex > MAX_TAG and end < len(document):
+                raise XmlError(f"has a tag or comment that is longer than {MAX_TAG} bytes")
     except ExpatError as error:
         raise NotWellFormed(f"is not well-formed XML ({error})") from None
     return walk.found
@@ -72,48 +90,73 @@ def is_page(document: bytes) -> bool:
 
 class _Walk:
     def __init__(
-        self, top: str, wanted: "tuple[str, ...]", marks: "tuple[str, ...]", longest: int
+        self,
+        top: str,
+        wanted: "tuple[str, ...]",
+        marks: "tuple[str, ...]",
+        longest: int,
+        padded: "tuple[str, ...]",
     ) -> None:
         self.found: "list[tuple[str, str | None]]" = []
         self._top = top
         self._wanted = wanted
         self._marks = marks
         self._longest = longest
-        self._path: list[str] = []
-        self._collecting = ""  # the wanted path whose text is being collected
-        self._collecting_at = 0  # its depth
+        self._padded = padded
+        # Every path on the way to a wanted one; only these are kept while walking.
+        self._known: set[str] = set()
+        for path in (*wanted, *marks):
+            names = path.split("/")
+            self._known.update("/".join(names[:count]) for count in range(1, len(names) + 1))
+        self._names = 0
+        self._path: list[str] = []  # of each open element, "" if nothing wanted can be in it
+        self._collecting = 0  # the depth of the wanted element whose text is being collected
         self._text: "list[str] | None" = []
 
     def doctype(self, *_: object) -> None:
         raise OtherDocument("holds a DTD")
 
-    def start(self, name: str, _: object) -> None:
+    def name_space(self, _: object, uri: "str | None") -> None:
+        self._count(uri or "", 1)
+
+    def start(self, name: str, attributes: "list[str]") -> None:
         if len(self._path) == MAX_DEPTH:
             raise XmlError(f"is nested more than {MAX_DEPTH} levels deep")
         if not self._path and name != self._top:
             raise OtherDocument(f"has the root element {name[:80]!r}, not {self._top!r}")
-        self._path.append(name)
+        self._count(name, 1 + len(attributes) // 2)
+        parent = self._path[-1] + "/" if self._path else ""
+        path = parent + name if parent != "/" else ""
+        self._path.append(path if path in self._known else "")
         if self._collecting:
             self._text = None
-            return
-        path = "/".join(self._path)
-        if path in self._marks:
+        elif path in self._marks:
             self.found.append((path, ""))
         elif path in self._wanted:
-            self._collecting, self._collecting_at = path, len(self._path)
+            self._collecting = len(self._path)
             self._text = []
 
+    def _count(self, name: str, names: int) -> None:
+        if len(name) > MAX_NAME:
+            raise XmlError(
+                f"has a name of {len(name)} characters ({name[:40]!r}...); the limit is {MAX_NAME}"
+            )
+        self._names += names
+        if self._names > MAX_NAMES:
+            raise XmlError(f"has more than {MAX_NAMES} elements and attributes")
+
     def end(self, _: str) -> None:
-        if self._collecting and len(self._path) == self._collecting_at:
-            text = None if self._text is None else "".join(self._text).strip()
+        path = self._path.pop()
+        if len(self._path) == self._collecting - 1:
+            text = None if self._text is None else "".join(self._text)
+            if text and path not in self._padded:
+                text = text.strip()
             if text and len(text) > self._longest:
                 raise XmlError(
-                    f"has {len(text)} characters in {_local(self._collecting)}; "
-                    f"the limit is {self._longest}"
+                    f"has {len(text)} characters in {_local(path)}; the limit is {self._longest}"
                 )
-            self.found.append((self._collecting, text))
-            self._collecting = ""
-        self._path.pop()
+            self.found.append((path, text))
+            self._collecting = 0
 
     def characters(self, text: str) -> None:
         if self._collecting and self._text is not None:

@@ -2,8 +2,7 @@
 
 import pytest
 
-from agent.protocol.goalstate import GoalStateError, NoRoleInstance, parse
-from agent.protocol.xml import MAX_SIZE
+from agent.protocol.goalstate import MAX_SIZE, GoalStateError, NoRoleInstance, parse
 from scripts.simulator.platform import document
 from scripts.simulator.scenario import VM
 
@@ -91,7 +90,7 @@ def test_anything_but_xml_is_a_goal_state_error(data: bytes) -> None:
 
 
 def test_size_is_capped() -> None:
-    with pytest.raises(GoalStateError, match="the limit is 1048576"):
+    with pytest.raises(GoalStateError, match="the limit is 65536"):
         parse(GOOD.encode().replace(b"<Incarnation>", b" " * MAX_SIZE + b"<Incarnation>"))
 
 

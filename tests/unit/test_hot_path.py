@@ -31,7 +31,7 @@ REPORT = {
     *(f"agent.azure{name}" for name in ("", ".http", ".retry", ".wireserver")),
     *(f"agent.commands{name}" for name in ("", ".common", ".report")),
     *(f"agent.protocol{name}" for name in ("", ".goalstate", ".health", ".http1", ".xml")),
-    *("_socket", "pyexpat", "pyexpat.errors", "pyexpat.model"),
+    *("_socket", "pyexpat", "pyexpat.errors", "pyexpat.model", "select"),
 }
 PROVISION = {
     *REPORT,
@@ -56,7 +56,7 @@ PROVISION = {
     *(f"agent.machine{name}" for name in ("", ".identity", ".media", ".mount")),
     *(f"agent.protocol.{name}" for name in ("imds", "iso9660", "keys", "kvp", "medium", "ovf")),
     *(f"agent.protocol.{name}" for name in ("udf", "udf_descriptor", "udf_volume")),
-    *("_json", "_sha2", "_sha512", "_stat", "binascii", "errno", "fcntl", "select", "stat"),
+    *("_json", "_sha2", "_sha512", "_stat", "binascii", "errno", "fcntl", "stat"),
 }
 PROGRAM = """
 import sys

@@ -50,6 +50,15 @@ def test_a_failure_may_name_its_own_pause_up_to_a_cap(clock: Clock, log: Lines) 
     assert clock.pauses == [0.5, 0.0, retry.LONGEST_WAIT]
 
 
+def test_a_peer_that_asks_for_no_pause_gets_only_some_tries_without(
+    clock: Clock, log: Lines
+) -> None:
+    """Retry-After: 0, again and again."""
+    play(failing(retry.AT_ONCE + 2, wait=0.0), Deadline(1200), log)
+    assert clock.pauses[: retry.AT_ONCE] == [0.0] * retry.AT_ONCE
+    assert min(clock.pauses[retry.AT_ONCE :]) > 1
+
+
 def test_the_last_try_is_made_right_before_the_deadline(clock: Clock, log: Lines) -> None:
     with pytest.raises(GaveUp, match="gave up working after 5 tries in 10 s: failure 4") as caught:
         play(failing(100, exit_code=4), Deadline(10), log)
