@@ -50,8 +50,8 @@ def texts(
     """Return (path, text) of every element whose path is in `wanted`, and (path, "") per mark.
 
     A path is the element names from `top` on, joined by "/". A name in a name space is
-    `URI}local`, whatever its prefix. The text is stripped of padding, except for paths in `padded`. It
-    is None where the element holds another element: then a caller who needs the text must reject
+    `URI}local`, whatever its prefix. The text is stripped of padding, except for paths in `padded`.
+    It is None where the element holds another element: then a caller who needs the text must reject
     the document. A mark is added where an element in `marks` starts. `longest` caps a text, in
     characters, and `most` the document, in bytes.
 
