@@ -454,11 +454,13 @@ def test_the_unit_is_accepted_by_systemd(tmp_path: pathlib.Path) -> None:
         ).stdout
     )
     result = subprocess.run(
-        [analyze, "verify", unit],
+        # Only this unit decides the exit status, not the machine's own that it comes after.
+        [analyze, "verify", "--recursive-errors=no", "--man=no", unit],
         capture_output=True,
         text=True,
         env={"PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"},
     )
+    assert result.returncode == 0, result.stderr
     assert "azready.service" not in result.stderr, result.stderr
 
 
