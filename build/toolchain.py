@@ -20,6 +20,14 @@ def machines() -> dict[str, dict[str, Any]]:
     return dict(pins()["machines"])
 
 
+def releasing() -> bool:
+    """Tell whether a release is made: AZREADY_RELEASE is set, as the release workflow sets it.
+
+    Then an older CPython and a test that is skipped without need are errors.
+    """
+    return bool(os.environ.get("AZREADY_RELEASE"))
+
+
 def chosen(arch: str) -> list[str]:
     """Return the machines that --arch names: a single one, or for "all" those that Azure offers."""
     return [
