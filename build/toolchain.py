@@ -48,6 +48,16 @@ def output(machine: str = "", freezer: str = DEFAULT_FREEZER) -> pathlib.Path:
     return TOP / "dist" / f"azready-linux-{machine or native()}{suffix}"
 
 
+def bill(file: pathlib.Path) -> pathlib.Path:
+    """Return the path of a file's bill of materials."""
+    return file.with_name(f"{file.name}.cdx.json")
+
+
+def vex(file: pathlib.Path) -> pathlib.Path:
+    """Return the path of a file's VEX: known vulnerabilities of its parts that it does not have."""
+    return file.with_name(f"{file.name}.vex.cdx.json")
+
+
 def pins() -> dict[str, Any]:
     """Return the content of toolchain.toml."""
     return tomllib.loads(FILE.read_text())
