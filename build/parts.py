@@ -28,7 +28,7 @@ from packageurl import PackageURL
 from build import sources, toolchain
 
 _ZIG = pathlib.Path(ziglang.__file__).parent
-_HASH_OF = "its source files: sha256sum's lines for them, sorted by path, with paths below theirs"
+_HASH_OF = "what sha256sum prints for its source files, sorted by path"
 
 
 class Part:
@@ -91,15 +91,14 @@ class Part:
         )
 
 
-def tree_hash(place: pathlib.Path) -> str:
-    """Return a SHA-256 over a file or over the files of a folder, the same on every machine.
+def tree_hash(folder: pathlib.Path) -> str:
+    """Return a SHA-256 over the files of a folder, the same on every machine.
 
-    It is that of `find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum`.
+    In the folder, in bash:
+    `find . -type f -printf '%P\\0' | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum`.
     """
-    top = place if place.is_dir() else place.parent
-    files = [path for path in place.rglob("*") if path.is_file()] if place.is_dir() else [place]
-    names = sorted(str(path.relative_to(top)) for path in files)
-    lines = [f"{toolchain.sha256(top / name)}  {name}\n" for name in names]
+    names = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    lines = [f"{toolchain.sha256(folder / name)}  {name}\n" for name in names]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 

@@ -45,9 +45,10 @@ def _open(document: dict[str, Any], answered: set[tuple[str, str]]) -> list[str]
     lines = []
     for match in document["matches"]:
         part, flaw = match["artifact"], match["vulnerability"]
-        names = [flaw["id"], *(other["id"] for other in match.get("relatedVulnerabilities", ()))]
+        # Go writes an empty list as null.
+        names = [flaw["id"], *(other["id"] for other in match.get("relatedVulnerabilities") or ())]
         if not any((name, part["name"]) in answered for name in names):
-            fixed = ", ".join(flaw.get("fix", {}).get("versions", ())) or "no release"
+            fixed = ", ".join(flaw["fix"]["versions"] or ()) or "no release"
             lines.append(
                 f"{' '.join(dict.fromkeys(names))} ({flaw['severity']}) in {part['name']} "
                 f"{part['version']}, fixed by {fixed}"

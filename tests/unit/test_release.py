@@ -213,6 +213,17 @@ def finding(name: str, part: str, *related: str) -> dict[str, object]:
             "open: CVE-2026-4360 (High) in zlib 1.0, fixed by 9.9\n",
         ),
         (
+            [
+                {
+                    "vulnerability": {"id": "X-1", "severity": "Low", "fix": {"versions": None}},
+                    "relatedVulnerabilities": None,
+                    "artifact": {"name": "musl", "version": "1.2.5"},
+                }
+            ],
+            1,
+            "open: X-1 (Low) in musl 1.2.5, fixed by no release\n",
+        ),
+        (
             [finding("CVE-2026-4360", "cpython"), finding("CVE-2199-1", "cpython")],
             1,
             "open: CVE-2199-1 (High) in cpython 1.0, fixed by 9.9\nupdate the part, or say in ",
