@@ -74,6 +74,17 @@ def test_a_release_has_files_bills_packages_and_licences(folder: pathlib.Path) -
     assert result.returncode == 0
 
 
+def test_without_words_it_gathers_and_checks(
+    dist: pathlib.Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(toolchain, "TOP", dist.parent)
+    assert release.main([]) == 0
+    assert capsys.readouterr().out.startswith(f"good: {dist}/release has the 23 files")
+    (dist / "packages" / PACKAGES[0]).unlink()
+    assert release.main([]) == 1
+    assert "9 packages" in capsys.readouterr().err
+
+
 def test_the_same_build_gives_the_same_release(
     folder: pathlib.Path, dist: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
