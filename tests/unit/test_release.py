@@ -67,7 +67,11 @@ def test_a_release_has_files_bills_packages_and_licences(folder: pathlib.Path) -
     assert set(release.check(folder)) == wanted
     assert {path.name for path in folder.iterdir()} == {*wanted, "SHA256SUMS"}
     with tarfile.open(folder / "LICENSES.tar.gz") as archive:
-        assert archive.getnames() == ["LICENSES/azready.txt", "LICENSES/cpython.txt"]
+        texts = {member.name: archive.extractfile(member) for member in archive}
+        assert {name: text and text.read() for name, text in texts.items()} == {
+            "LICENSES/azready.txt": b"licence of azready",
+            "LICENSES/cpython.txt": b"licence of cpython",
+        }
     result = subprocess.run(
         ["sha256sum", "--check", "--strict", "--quiet", "SHA256SUMS"], cwd=folder
     )
@@ -148,7 +152,9 @@ def test_anything_else_is_an_error(
     assert says in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("name", ["azready-linux-riscv64", "azready_0.0.1-1_amd64.deb", "notes"])
+@pytest.mark.parametrize(
+    "name", ["azready-linux-riscv64", "azready_0.0.1-1_amd64.deb", f"notes-{__version__}"]
+)
 def test_a_listed_file_that_no_release_has_is_an_error(folder: pathlib.Path, name: str) -> None:
     (folder / name).write_text("x")
     _append(folder / "SHA256SUMS", f"{toolchain.sha256(folder / name)}  {name}\n")
