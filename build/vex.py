@@ -49,7 +49,8 @@ def of(output: pathlib.Path, bill: Bom, components: Sequence[Component]) -> Bom:
     Raises BuildError for a statement that does not hold for the file.
     """
     parts = {component.name: component for component in components}
-    vex = Bom(serial_number=uuid.uuid5(bill.serial_number, "vex"))
+    # Other statements about the same file are another document.
+    vex = Bom(serial_number=uuid.uuid5(bill.serial_number, _FILE.read_text()))
     vex.metadata.component = bill.metadata.component
     vex.metadata.timestamp = bill.metadata.timestamp
     for one in statements():

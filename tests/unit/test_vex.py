@@ -73,6 +73,17 @@ def test_a_statement_that_holds_is_made(
     assert found["ref"].endswith("/1#pkg%3Aa%2Fb%401%3Fc%3Dd")
 
 
+def test_other_statements_are_another_document(
+    file: pathlib.Path, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bill = Bom()
+    serials = []
+    for statement in (GOOD, GOOD, {**GOOD, "id": "CVE-2199-2"}):
+        write(tmp_path, monkeypatch, statement)
+        serials.append(vex.of(file, bill, [Component(name="cpython", bom_ref="x")]).serial_number)
+    assert serials[0] == serials[1] != serials[2]
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
