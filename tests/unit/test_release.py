@@ -200,14 +200,31 @@ def test_two_builds_that_differ_are_an_error(
     assert "two builds differ in " in capsys.readouterr().err
 
 
-def test_the_check_needs_nothing_but_python(folder: pathlib.Path) -> None:
-    words = ["-I", "-S", "-c", f"import sys; sys.path.insert(0, {str(TOP)!r}); "]
-    for module, arguments in (("release", ["--check", str(folder)]), ("scan", [])):
-        code = f"from scripts.tasks import {module}; sys.exit({module}.main({arguments}))"
-        result = subprocess.run(
-            [sys.executable, *words[:-1], words[-1] + code], capture_output=True, text=True
-        )
-        assert result.returncode == (0 if arguments else 2), result.stderr
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (["release", "--check", "{folder}"], 0),
+        (["release", "--check", "{folder}/.."], 1),
+        (["scan"], 2),
+        (["scan", "{folder}/../found.json"], 1),
+    ],
+)
+def test_the_workflows_need_nothing_but_python(
+    folder: pathlib.Path, words: list[str], code: int
+) -> None:
+    """-S: without the pinned tools, as in a job that installs nothing."""
+    found = json.dumps({"matches": [finding("CVE-2199-1", "cpython")]})
+    (folder.parent / "found.json").write_text(found)
+    module, *arguments = (word.format(folder=folder) for word in words)
+    result = subprocess.run(
+        [sys.executable, "-S", "-m", f"scripts.tasks.{module}", *arguments],
+        cwd=TOP,
+        env={},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr
 
 
 def finding(name: str, part: str, *related: str) -> dict[str, object]:
