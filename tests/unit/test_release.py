@@ -258,9 +258,13 @@ def finding(name: str, part: str, *related: str) -> dict[str, object]:
             "open: X-1 (Low) in musl 1.2.5, fixed by no release\n",
         ),
         (
-            [finding("CVE-2026-4360", "cpython"), finding("CVE-2199-1", "cpython")],
+            [
+                *(finding("CVE-2199-2", "musl"), finding("CVE-2026-4360", "cpython")),
+                *(finding("CVE-2199-1", "cpython"), finding("CVE-2199-2", "musl")),
+            ],
             1,
-            "open: CVE-2199-1 (High) in cpython 1.0, fixed by 9.9\nupdate the part, or say in ",
+            "open: CVE-2199-1 (High) in cpython 1.0, fixed by 9.9\n"
+            "open: CVE-2199-2 (High) in musl 1.0, fixed by 9.9\nupdate the part, or say in ",
         ),
     ],
 )
