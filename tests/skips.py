@@ -1,6 +1,7 @@
-"""Which tests may be skipped where a release is made: with AZREADY_RELEASE set, any other skip fails its test.
+"""Which tests may be skipped where a release is made.
 
-A skip says that a machine cannot run a test. The machine that makes a release must be able to run all, except those that are no tests there.
+A skip says that a machine cannot run a test. The machine that makes a release must be able to run
+all, except those that are no tests there: with AZREADY_RELEASE set, any other skip fails its test.
 """
 
 from collections.abc import Generator

@@ -1,4 +1,7 @@
-"""Whole first boots of the static file in roots of real systems: Debian with the shadow tools, PAM, sudo and sshd; busybox alone; nothing at all."""
+"""Whole first boots of the static file in roots of real systems.
+
+Debian with the shadow tools, PAM, sudo and sshd; busybox alone; nothing at all.
+"""
 
 import collections
 import contextlib
@@ -37,7 +40,6 @@ USER = VM().admin_username
 WITH_PASSWORD = VM(media="cd", password=PASSWORD, disable_password="false", custom_data=SECRET_DATA)
 Make = Callable[[pathlib.Path], pathlib.Path]
 
-# What every root has after any first boot: the lock of the account files, and what programs leave beside what they edit.
 MAKERS: dict[str, Make] = {
     "debian": lambda place: guests.copy_of(guests.debian(), place),
     "busybox": guests.with_busybox,
@@ -360,7 +362,7 @@ def test_passwords_let_in_exactly_if_the_platform_says_so(
 def test_without_pam_a_key_lets_in_although_there_is_no_password(
     make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path
 ) -> None:
-    """Nothing but sshd and a shell; an account that is locked by "!" would be refused by an sshd that does not ask PAM."""
+    """Nothing but sshd and a shell: without PAM, sshd refuses an account that is locked by "!"."""
     root = make("sshd")
     key = guests.make_key(tmp_path / "key", "planted")
     first = boot(root, VM(public_keys=(key,)))
@@ -377,7 +379,10 @@ def test_without_pam_a_key_lets_in_although_there_is_no_password(
 def test_nothing_secret_is_shown(
     make: Callable[[str], pathlib.Path], tmp_path: pathlib.Path, kind: str, how: str
 ) -> None:
-    """A planted password and customData are searched for in all that is said, in every argument and environment, and in every file of the root."""
+    """A planted password and customData are searched for everywhere.
+
+    That is in all that is said, in every argument and environment, and in every file of the root.
+    """
     strace = shutil.which("strace")
     if strace is None:
         pytest.skip("strace is not installed (scripts/test installs it where it can)")
@@ -668,7 +673,10 @@ def test_a_bad_configuration_is_not_reported_by_an_ordinary_user(
 def test_what_only_the_kernel_can_read_is_mounted_and_unmounted(
     make: Callable[[str], pathlib.Path],
 ) -> None:
-    """mount is a script here: the kernels of test machines have no driver for anything that our own readers do not know."""
+    """mount is a script here.
+
+    The kernels of test machines have no driver for anything that our own readers do not know.
+    """
     root = make("busybox")
     insert(root, VM(media="junk"))
     (root / "ovf-env.xml").write_bytes(media.ovf_env(WITH_PASSWORD))
@@ -817,7 +825,11 @@ CHANGES = {
 
 @dataclasses.dataclass
 class Trace:
-    """What strace wrote of a first boot: each change as (program, call, its number among those of the process), and the programs that SIGKILL ended."""
+    """What strace wrote of a first boot.
+
+    Each change as (program, call, its number among those of the process), and the programs that
+    SIGKILL ended.
+    """
 
     changes: list[tuple[str, str, int]]
     killed: list[str]
@@ -872,7 +884,10 @@ def test_a_killed_run_is_finished_by_the_next(
     call: str,
     at: str,
 ) -> None:
-    """strace kills the first process that makes a call for the Nth time: it counts each call of each process. tests/simulated kills at every single change."""
+    """strace kills the first process that makes a call for the Nth time.
+
+    It counts each call of each process. tests/simulated kills at every single change.
+    """
     numbers = [
         (program, number) for program, name, number in undisturbed(kind).changes if name == call
     ]
@@ -912,7 +927,7 @@ def test_a_killed_tool_is_made_up_for(
 
 def finished(root: pathlib.Path, kind: str) -> None:
     """A boot that nobody disturbs ends with one user, complete and able to log in."""
-    # What a power cut leaves of the tools' own locks, they themselves take for stale: the process is gone.
+    # What a power cut leaves of the tools' own locks, they take for stale: the process is gone.
     again = boot(root, WITH_PASSWORD)
     assert again.code == 0, again.said
     assert [

@@ -1,4 +1,7 @@
-"""generalize, in this process: what goes, what stays beside it, and that nothing happens unasked. tests/unit/test_image.py runs the file."""
+"""generalize, in this process: what goes, what stays beside it, and that it asks first.
+
+tests/unit/test_image.py runs the file.
+"""
 
 import fnmatch
 import os

@@ -1,4 +1,7 @@
-"""What a release publishes: exactly what SHA256SUMS lists, from the newest CPython, the same from two builds; and what a scan of its bills leaves open."""
+"""What a release publishes, and what a scan of its bills leaves open.
+
+It publishes exactly what SHA256SUMS lists, from the newest CPython, the same from two builds.
+"""
 
 import json
 import pathlib

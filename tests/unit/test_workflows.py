@@ -1,4 +1,7 @@
-"""The workflows, as far as they can be read without GitHub; zizmor (scripts/test --lint) looks for the known kinds of holes."""
+"""The workflows, as far as they can be read without GitHub.
+
+zizmor (scripts/test --lint) looks for the known kinds of holes.
+"""
 
 import re
 
@@ -24,7 +27,10 @@ def in_order(text: str, *parts: str) -> bool:
 
 
 def test_the_agent_is_started_only_where_it_may() -> None:
-    """Hosted runners are Azure VMs: what a step runs of ours is on this list, and no file is followed by a command of the agent's."""
+    """Hosted runners are Azure VMs: what a step runs of ours is on this list.
+
+    No file is followed by a command of the agent's.
+    """
     commands = "|".join({command.split()[0] for command in cli.COMMANDS})
     for workflow in WORKFLOWS:
         text = workflow.read_text()
