@@ -110,7 +110,9 @@ def build(
 
 
 def _is_current(output: pathlib.Path, stamp: pathlib.Path, inputs: str) -> bool:
-    if not all(path.is_file() for path in (output, bill.bill(output), stamp)):
+    if not all(
+        path.is_file() for path in (output, toolchain.bill(output), toolchain.vex(output), stamp)
+    ):
         return False
     return stamp.read_text() == f"{inputs} {toolchain.sha256(output)}"
 

@@ -40,20 +40,21 @@ class CPython:
 
 
 def cpython() -> CPython:
-    """Return the first pinned CPython that can be fetched.
+    """Return the first pinned CPython that can be fetched; a release takes no other than the first.
 
     Raises BuildError, naming every place that was tried.
     """
     failures: list[str] = []
-    for pin in toolchain.pins()["cpython"]:
+    pins = toolchain.pins()["cpython"]
+    for pin in pins[:1] if toolchain.releasing() else pins:
         archive = _fetched(pin, failures)
         if archive:
             if "warning" in pin:
                 console.print(f"  [yellow]warning:[/yellow] {pin['warning']}")
             return CPython(pin["version"], archive)
     raise BuildError(
-        "cannot fetch any source of CPython; "
-        "put Python-3.13.15.tar.xz into a folder and set AZREADY_SOURCES to its path\n"
+        f"cannot fetch {'the source' if toolchain.releasing() else 'any source'} of CPython; "
+        f"put {_kept(pins[0]).name} into a folder and set AZREADY_SOURCES to its path\n"
         + "\n".join(failures)
     )
 

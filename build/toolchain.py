@@ -20,6 +20,14 @@ def machines() -> dict[str, dict[str, Any]]:
     return dict(pins()["machines"])
 
 
+def releasing() -> bool:
+    """Tell whether a release is made: AZREADY_RELEASE is set, as the release workflow sets it.
+
+    Then an older CPython and a test that is skipped without need are errors.
+    """
+    return bool(os.environ.get("AZREADY_RELEASE"))
+
+
 def chosen(arch: str) -> list[str]:
     """Return the machines that --arch names: a single one, or for "all" those that Azure offers."""
     return [
@@ -38,6 +46,16 @@ def output(machine: str = "", freezer: str = DEFAULT_FREEZER) -> pathlib.Path:
     """Return the path of the file for a machine (default: this one)."""
     suffix = "" if freezer == DEFAULT_FREEZER else f"-{freezer}"
     return TOP / "dist" / f"azready-linux-{machine or native()}{suffix}"
+
+
+def bill(file: pathlib.Path) -> pathlib.Path:
+    """Return the path of a file's bill of materials."""
+    return file.with_name(f"{file.name}.cdx.json")
+
+
+def vex(file: pathlib.Path) -> pathlib.Path:
+    """Return the path of a file's VEX: known vulnerabilities of its parts that it does not have."""
+    return file.with_name(f"{file.name}.vex.cdx.json")
 
 
 def pins() -> dict[str, Any]:

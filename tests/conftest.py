@@ -17,6 +17,10 @@ from hypothesis.database import DirectoryBasedExampleDatabase
 from agent.log import Log
 from build import emptyroot, machine, toolchain
 from build.__main__ import FREEZERS
+from tests.skips import (  # pytest takes hooks from here # noqa: F401
+    pytest_make_collect_report,
+    pytest_runtest_makereport,
+)
 
 TOP = toolchain.TOP
 FROZEN = toolchain.output()

@@ -86,7 +86,7 @@ def _lay_out(file: pathlib.Path, share: pathlib.Path) -> None:
     (share / "azready.bash").write_text(manual.bash())
     (share / "_azready").write_text(manual.zsh())
     (share / "azready.fish").write_text(manual.fish())
-    shutil.copyfile(bill.bill(file), share / "azready.cdx.json")
+    shutil.copyfile(toolchain.bill(file), share / "azready.cdx.json")
     (share / "copyright").write_text(bill.copyright_of(file))
     (share / "copyright.debian").write_text(
         bill.copyright_of(file, common="/usr/share/common-licenses")

@@ -36,7 +36,7 @@ CHECKS = (
         "--quiet",
         "--persona=pedantic",
         "--strict-collection",
-        ".github/workflows",
+        ".github",
     ),
 )
 MEASURED = ("tests/unit", "tests/property")

@@ -2,18 +2,21 @@
 
 import ctypes
 import hashlib
+import importlib.util
 import json
 import pathlib
 import re
 import shutil
 import subprocess
 from typing import Any
+from urllib.parse import quote
 
+import fastjsonschema
 import pytest
+from cyclonedx import schema
 from cyclonedx.model.bom import Bom
 
-from build import report, toolchain, zig
-from build.bill import bill
+from build import report, toolchain, vex, zig
 from build.link import by_object
 from scripts.simulator import scenario
 from scripts.simulator.server import Simulator
@@ -83,7 +86,7 @@ def test_a_file_over_its_budget_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_bill_of_materials_names_every_part(built: Built) -> None:
-    document: dict[str, Any] = json.loads(bill(built.file).read_text())
+    document: dict[str, Any] = json.loads(toolchain.bill(built.file).read_text())
     assert Bom.from_json(document).metadata.component is not None  # type: ignore[attr-defined]
     components = {component["name"]: component for component in document["components"]}
     around = (
@@ -96,6 +99,9 @@ def test_the_bill_of_materials_names_every_part(built: Built) -> None:
         assert component["version"]
         assert component["licenses"]
         assert component["purl"].startswith("pkg:")
+        assert component["supplier"]["name"]
+        assert len(component["hashes"][0]["content"]) == 64
+        assert re.fullmatch(r"cpe:2\.3:a:[^:]+:[^:]+:[^:]+(:\*){7}", component["cpe"])
     assert re.fullmatch(r"2\.\d+\.\d+", components["expat"]["version"])
     assert components["cpython"]["hashes"][0]["content"] in {
         pin["sha256"] for pin in toolchain.pins()["cpython"]
@@ -106,6 +112,52 @@ def test_the_bill_of_materials_names_every_part(built: Built) -> None:
     assert {"ziglang", built.freezer} <= tools
     for name in components:
         assert (TOP / "dist" / "LICENSES" / f"{name}.txt").read_text().strip()
+
+
+def _definition(uri: str) -> Any:
+    """A schema of CycloneDX, from cyclonedx-python-lib."""
+    place = pathlib.Path(str(schema.__file__)).parent / "_res"
+    return json.loads((place / uri.rpartition("/")[2]).read_text())
+
+
+def test_bill_and_vex_are_valid(built: Built) -> None:
+    """Against the schema of CycloneDX 1.6, in which an unknown key is an error."""
+    validate = fastjsonschema.compile(
+        _definition("bom-1.6.SNAPSHOT.schema.json"), handlers={"http": _definition}
+    )
+    for file in (toolchain.bill(built.file), toolchain.vex(built.file)):
+        document = json.loads(file.read_text())
+        validate(document)
+        document["metadata"]["surprise"] = "x"
+        with pytest.raises(fastjsonschema.JsonSchemaException, match="surprise"):
+            validate(document)
+
+
+def test_the_vex_speaks_of_parts_of_this_bill(built: Built) -> None:
+    bill = json.loads(toolchain.bill(built.file).read_text())
+    document = json.loads(toolchain.vex(built.file).read_text())
+    for key in ("component", "timestamp"):
+        assert document["metadata"][key] == bill["metadata"][key]
+    link = bill["serialNumber"].replace("urn:uuid:", "urn:cdx:") + f"/{bill['version']}#"
+    references = {link + quote(part["bom-ref"], safe="") for part in bill["components"]}
+    assert len(document["vulnerabilities"]) == len(vex.statements())
+    for flaw in document["vulnerabilities"]:
+        assert flaw["analysis"]["state"] == "not_affected"
+        assert flaw["analysis"]["justification"]
+        assert flaw["analysis"]["detail"]
+        assert {target["ref"] for target in flaw["affects"]} <= references
+
+
+def test_a_module_that_the_vex_says_is_absent_is(built: Built) -> None:
+    """The file itself lists what it has; the names are those of modules that exist."""
+    listing = subprocess.run(
+        [*built.command(), "--version", "--verbose"], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert {"tomllib", "posix"} <= set(listing)
+    for statement in vex.statements():
+        for module in statement.get("modules", ()):
+            assert importlib.util.find_spec(module)
+            assert module not in listing
 
 
 def test_the_checksums_are_those_of_the_files() -> None:

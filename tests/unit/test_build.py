@@ -80,6 +80,23 @@ def test_wrong_bytes_are_never_used_and_every_way_is_named(
         assert words in text
 
 
+def test_a_release_takes_no_older_cpython(
+    pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    older = {**pin, "version": "3.13.98", "url": "http://127.0.0.1:9/Python-3.13.98.tar.xz"}
+    monkeypatch.setattr(toolchain, "pins", lambda: {"cpython": [pin, older]})
+    (tmp_path / "Python-3.13.98.tar.xz").write_bytes(b"archive")
+    monkeypatch.setenv("AZREADY_SOURCES", str(tmp_path))
+    monkeypatch.delenv("AZREADY_RELEASE", raising=False)
+    assert sources.cpython().version == "3.13.98"
+    monkeypatch.setenv("AZREADY_RELEASE", "1")
+    with pytest.raises(
+        cache.BuildError, match=r"cannot fetch the source of CPython; put Python-3\.13\.99"
+    ) as caught:
+        sources.cpython()
+    assert "3.13.98" not in str(caught.value)
+
+
 def test_a_step_is_made_once_and_again_after_a_failure(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

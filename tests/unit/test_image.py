@@ -199,17 +199,6 @@ def test_generalize_removes_what_makes_a_machine(used: pathlib.Path) -> None:
     assert again.stdout == "nothing to do\n"
 
 
-def test_a_machine_id_of_dbus_goes_unless_it_is_a_link(used: pathlib.Path) -> None:
-    own = used / "var/lib/dbus/machine-id"
-    own.parent.mkdir()
-    own.write_text("0123\n")
-    assert azready("generalize", "--root", str(used), "--yes").returncode == 0
-    assert not own.exists()
-    own.symlink_to("/etc/machine-id")
-    assert azready("generalize", "--root", str(used), "--yes").returncode == 0
-    assert own.is_symlink()
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="a home that belongs to its user takes root")
 def test_generalize_removes_a_user_with_home_and_mail(used: pathlib.Path) -> None:
     os.chown(used / "home/ann", 1000, 1000)
