@@ -32,6 +32,12 @@ def _is_path(value: str) -> bool:
     return value.startswith("/") and value.isprintable() and ".." not in value.split("/")
 
 
+def _is_own_folder(value: str) -> bool:
+    """Tell whether nobody else can mean the folder: what `generalize` removes there is ours."""
+    own = value.rstrip("/").rpartition("/")[2].startswith("azready")
+    return own and _is_path(value) and not set(value) & set("*?[")
+
+
 def _is_shell(value: str) -> bool:
     return not value or (_is_path(value) and ":" not in value)
 
@@ -92,10 +98,10 @@ SETTINGS = (
     Setting(
         "state_directory",
         "/var/lib/azready",
-        "Directory of the markers, customData and userData. Outside /etc, /var/lib and /home, also "
-        "change ReadWritePaths= of the unit.",
-        "an absolute path",
-        lambda value: _is_path(value) and value.strip("/") != "",
+        "Directory of the markers, customData and userData; azready's alone. Outside /etc, /var/lib "
+        "and /home, also change ReadWritePaths= of the unit.",
+        "an absolute path whose last part begins with azready",
+        _is_own_folder,
     ),
     Setting(
         "fatal",

@@ -62,7 +62,7 @@ def _home(root: "Root", account: "Account", refused: str) -> str:
             and f"{other[5].rstrip('/')}/".startswith(f"/{'/'.join(parts)}/")
         ):
             raise UsageError(f"{refused}its home {home} holds that of {other[0]}")
-    real = root.resolve(home.rstrip("/"))
+    real = root.resolve(home.rstrip("/")) if root.exists(home) else home.rstrip("/")
     for path in (home, real):
         if path.strip("/").count("/") == 0 or path.startswith(_SYSTEM_FOLDERS):
             raise UsageError(f"{refused}its home {path} is a folder of the system's")

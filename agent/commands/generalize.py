@@ -13,6 +13,7 @@ from agent.commands import common, departure
 from agent.errors import EXIT_DONE, UsageError
 from agent.formats import hosts, sshd_config, sudoers
 from agent.log import printable
+from agent.steps import state
 from agent.steps.host_name import HOSTNAME, HOSTS
 
 TYPE_CHECKING = False
@@ -122,7 +123,8 @@ def changes(root: "Root", state_directory: str, user: str) -> "list[Change]":
 
 
 def _removed(root: "Root", state_directory: str) -> "Iterator[str]":
-    for pattern in (f"{state_directory}/*", *_REMOVED):
+    own = (f"{state_directory}/{name}" for name in state.NAMES)
+    for pattern in (*own, *_REMOVED):
         for path in sorted(_glob(root, pattern)):
             if path == _DBUS_ID and root.is_link(path):
                 continue  # to /etc/machine-id, which is emptied

@@ -32,8 +32,9 @@ def changes(boot: "Boot") -> "Changes":
         yield discarding(root, *left)
     there = [name for name in names if name.startswith("ssh_host_") and name.endswith("_key")]
     usable = [name for name in there if _is_usable(keygen, name)]
-    broken = [kind for kind in _KINDS if _name(kind) in there and _name(kind) not in usable]
-    missing = broken if usable else list(_KINDS)
+    # Of several some may be missing on purpose, unless an earlier run was interrupted.
+    wanted = [kind for kind in _KINDS if _name(kind) in there or left or not usable]
+    missing = [kind for kind in wanted if _name(kind) not in usable]
     if missing:
         which = f" ({', '.join(missing)})" if usable else ""
         text = f"generate host keys for sshd{which}"

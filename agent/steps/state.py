@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from agent.root import Root
 
 
+# All that azready makes in the state directory, with at most one * in a name.
+NAMES = ("customdata", "userdata", "media", "disabled", "*.provisioned", "*.customdata")
+
+
 def is_provisioned(root: "Root", directory: str, vm_ids: "tuple[str, ...]") -> bool:
     """Tell whether there is a marker for one of the spellings of a VM's id. Raises GuestError."""
     return any(root.read(marker(directory, vm_id)) is not None for vm_id in vm_ids)

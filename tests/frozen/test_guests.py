@@ -488,7 +488,8 @@ def test_success_is_recorded_for_the_host(make: Callable[[str], pathlib.Path]) -
     records = pool.read_bytes()
     assert len(records) == 2 * 2560
     assert re.fullmatch(
-        r"result=success\|agent=azready/[\d.]+\|timestamp=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ\|vm_id=[-0-9a-f]{36}",
+        r"result=success\|agent=azready/[\d.]+\|pps_type=None\|vm_id=[-0-9a-f]{36}"
+        r"\|timestamp=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ",
         records[3072:].rstrip(b"\0").decode(),
     )
 

@@ -47,7 +47,7 @@ choices = st.fixed_dictionaries(
         "user.sudo": st.sampled_from(["auto", "nopasswd", "password"]),
         "sshd.edit": st.booleans(),
         "run_custom_data": st.booleans(),
-        "state_directory": st.sampled_from(["/var/lib/azready", "/var/lib/first-boot"]),
+        "state_directory": st.sampled_from(["/var/lib/azready", "/var/lib/azready-2"]),
         **{f"steps.{name}": st.booleans() for name in NAMES},
     },
 )
@@ -72,7 +72,7 @@ PASSWORD = VM(media="cd", password="secret", disable_password="false", custom_da
 @example(VM(), {"media.wait": 0, "fatal": ()}, SYSTEM)
 @example(VM(), {"media.wait": 0}, NO_DROP_INS)
 @example(VM(), {"media.wait": 0, "sshd.edit": True}, NO_DROP_INS)
-@example(VM(), {"media.wait": 0, "state_directory": "/var/lib/first-boot"}, PLAIN)
+@example(VM(), {"media.wait": 0, "state_directory": "/var/lib/azready-2"}, PLAIN)
 @example(PASSWORD, {"media.wait": 0, "run_custom_data": True}, {**PLAIN, "tool": "doas"})
 @given(st.sampled_from(MACHINES), choices, images)
 def test_what_was_rehearsed_is_performed(

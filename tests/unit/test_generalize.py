@@ -100,11 +100,15 @@ def test_the_state_directory_of_the_settings_is_emptied(
     tmp_path: pathlib.Path, log: Lines, capfd: pytest.CaptureFixture[str]
 ) -> None:
     plant(tmp_path, "etc/azready.toml", "state_directory = '/srv/azready'\n")
-    plant(tmp_path, "srv/azready/customdata")
+    names = ("customdata", "userdata", "disabled", "ID.provisioned", "ID.customdata")
+    for name in names:
+        plant(tmp_path, f"srv/azready/{name}")
+    mine = plant(tmp_path, "srv/azready/notes-of-the-image")
     usual = plant(tmp_path, "var/lib/azready/customdata")
     assert generalize.run({"--root": str(tmp_path), "--yes": ""}, log) == EXIT_DONE
-    assert capfd.readouterr().out == "remove /srv/azready/customdata\n"
-    assert list((tmp_path / "srv/azready").iterdir()) == []
+    listed = capfd.readouterr().out.splitlines()
+    assert sorted(listed) == sorted(f"remove /srv/azready/{name}" for name in names)
+    assert list((tmp_path / "srv/azready").iterdir()) == [mine]
     assert usual.exists()
 
 
@@ -338,6 +342,13 @@ def test_what_was_agreed_to_is_done_and_counted(
 def test_the_user_of_the_command_line_goes(tmp_path: pathlib.Path, log: Lines) -> None:
     with pytest.raises(UsageError, match="--user 'ann' cannot be removed"):
         generalize.run({"--root": str(tmp_path), "--user": "ann", "--yes": ""}, log)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="changing account files takes root")
+def test_a_user_without_a_home_goes_as_well(tmp_path: pathlib.Path, log: Lines) -> None:
+    passwd = plant(tmp_path, "etc/passwd", "ann:x:1000:1000::/home/ann:/bin/sh\n")
+    assert generalize.run({"--root": str(tmp_path), "--user": "ann", "--yes": ""}, log) == EXIT_DONE
+    assert passwd.read_text() == ""
 
 
 @pytest.mark.parametrize(

@@ -45,7 +45,7 @@ def test_every_key_has_an_effect() -> None:
 deadline = 60
 wireserver = "http://127.0.0.1:1"
 imds = "http://127.0.0.1:2"
-state_directory = "/var/lib/other/"
+state_directory = "/var/lib/azready-other/"
 fatal = ["kvp"]
 run_custom_data = true
 custom_data_limit = 5
@@ -63,7 +63,7 @@ wait = 0
 """
     given, default = vars(parse("f", text.encode())), vars(Config())
     assert [name for name in given if given[name] == default[name]] == []
-    assert given["state_directory"] == "/var/lib/other"
+    assert given["state_directory"] == "/var/lib/azready-other"
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,13 @@ wait = 0
             "f line 1: fatal is ['users']; must be names of steps: media, profile, host_name",
         ),
         ("state_directory = '/'", "must be an absolute path"),
-        ("state_directory = '/var/../etc'", "must be an absolute path"),
+        ("state_directory = '/var/../etc/azready'", "must be an absolute path"),
+        (
+            "state_directory = '/etc'",
+            "must be an absolute path whose last part begins with azready",
+        ),
+        ("state_directory = '/azready*'", "whose last part begins with azready"),
+        ("state_directory = 'azready'", "must be an absolute path"),
         (
             "wireserver = 'http://example.com'",
             "must be http://IP, http://IP:PORT or http://IP:PORT/PREFIX",
