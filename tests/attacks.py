@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from agent.errors import AzreadyError
 from agent.protocol import goalstate, health, http1, imds, iso9660, kvp, netlink, ovf, udf
@@ -202,7 +202,7 @@ ATTACKS: "dict[str, tuple[Parser, Maker, int]]" = {
     "large integers": (
         imds.parse,
         lambda size: b'{"a":[' + (b"9" * 4000 + b",") * (size // 4001) + b"0]}",
-        1 << 20,
+        1 << 19,
     ),
     "a huge fraction": (imds.parse, lambda size: b'{"a":0.' + b"9" * size + b"}", 1 << 20),
     "a text of escapes": (
@@ -231,7 +231,7 @@ ATTACKS: "dict[str, tuple[Parser, Maker, int]]" = {
     "chunks of one byte": (
         fed,
         lambda size: _HEAD + b"Transfer-Encoding: chunked\n\n" + b"1\nx\n" * (size // 4) + b"0\n\n",
-        1 << 16,
+        1 << 15,
     ),
     "a body that drips": (
         dripped,
@@ -241,12 +241,12 @@ ATTACKS: "dict[str, tuple[Parser, Maker, int]]" = {
     "small netlink messages": (
         netlink.parse,
         lambda size: struct.pack("=IHHII", 16, 1, 0, 1, 0) * (size // 16),
-        1 << 17,
+        1 << 16,
     ),
     "small netlink attributes": (
         netlink.parse,
         lambda size: _message(24, bytes(12) + struct.pack("=HH", 4, 1) * (size // 4)),
-        1 << 17,
+        1 << 16,
     ),
     "a large pool": (kvp.parse, lambda size: kvp.record("a", "b") * (size // 2560), 1 << 20),
     "a description to escape": (
@@ -254,10 +254,13 @@ ATTACKS: "dict[str, tuple[Parser, Maker, int]]" = {
         lambda size: b"&\1" * (size // 2),
         1 << 14,
     ),
-    "a large folder of UDF": (udf_medium, _udf_folder, 1 << 18),
+    "a large folder of UDF": (udf_medium, _udf_folder, 1 << 17),
     "a metadata file of many extents": (udf_medium, _metadata_extents, 1 << 10),
     "a large folder of ISO 9660": (iso_medium, _iso_folder, 1 << 18),
 }
+
+
+PARSERS = list(dict.fromkeys(parse for parse, _, _ in ATTACKS.values()))
 
 
 def work(parse: Parser, data: bytes) -> "str | None":
@@ -287,20 +290,18 @@ def lines(parse: Parser, data: bytes) -> int:
     return count
 
 
-def instructions(sizes: "dict[str, tuple[int, int]]") -> "dict[str, list[int]]":
-    """Return the instructions of each attack in each of its sizes, counted by callgrind.
+def instructions(inputs: "Sequence[tuple[Parser, bytes]]") -> "list[int]":
+    """Return the instructions that each parser, one of ATTACKS, needs for its input, by callgrind.
 
     All run in one process; it marks the places between two of them by calling umask(2).
     """
-    runs = [(name, size) for name, some in sizes.items() for size in some]
     with tempfile.TemporaryDirectory() as folder:
-        for number, (name, size) in enumerate(runs):
-            pathlib.Path(folder, f"in.{number}").write_bytes(ATTACKS[name][1](size))
+        for number, (_, data) in enumerate(inputs):
+            pathlib.Path(folder, f"in.{number}").write_bytes(data)
         out = f"{folder}/out"
         words = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        program = (
-            f"from tests import attacks; attacks.run({folder!r}, {[name for name, _ in runs]})"
-        )
+        parsers = [PARSERS.index(parse) for parse, _ in inputs]
+        program = f"from tests import attacks; attacks.run({folder!r}, {parsers})"
         subprocess.run(
             [*words, "--dump-before=umask", sys.executable, "-c", program],
             check=True,
@@ -309,18 +310,16 @@ def instructions(sizes: "dict[str, tuple[int, int]]") -> "dict[str, list[int]]":
             env={"PYTHONHASHSEED": "0", "PYTHONPATH": "."},
         )
         # A dump ends before each call, so every second one is that of a run.
-        counts = iter([_total(f"{out}.{2 + 2 * number}") for number in range(len(runs))])
-    return {name: [next(counts) for _ in some] for name, some in sizes.items()}
+        return [_total(f"{out}.{2 + 2 * number}") for number in range(len(inputs))]
 
 
-def run(folder: str, names: "list[str]") -> None:
-    """Parse each input in `folder` by the parser of its attack, between two calls of umask(2)."""
-    for number, name in enumerate(names):
-        parse = ATTACKS[name][0]
-        work(parse, b"")  # what happens only once, such as an import
+def run(folder: str, parsers: "list[int]") -> None:
+    """Parse each input in `folder` by its one of PARSERS, between two calls of umask(2)."""
+    for number, parser in enumerate(parsers):
+        work(PARSERS[parser], b"")  # what happens only once, such as an import
         data = pathlib.Path(folder, f"in.{number}").read_bytes()
         os.umask(0o22)
-        work(parse, data)
+        work(PARSERS[parser], data)
         os.umask(0o22)
 
 

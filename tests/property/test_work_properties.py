@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.protocol import goalstate, imds, ovf
 from tests import attacks
 
 # A linear cost doubles; a quadratic one is four times as large. What is between is rounding.
@@ -13,6 +14,76 @@ MOST = 2.3
 FIXED_INSTRUCTIONS, FIXED_LINES = 2_000_000, 1_000
 # What an answer of the largest size may cost in all: about a second of a slow processor.
 CEILING = 1_200_000_000
+
+needs_callgrind = pytest.mark.skipif(
+    shutil.which("valgrind") is None,
+    reason="valgrind is not installed (scripts/test installs it where it can)",
+)
+
+# Parser -> how its documents begin, of what they may consist, and the cap on their size.
+LANGUAGES: "dict[attacks.Parser, tuple[list[bytes], list[bytes], int]]" = {
+    parse: (
+        [
+            b"<GoalState>",
+            b'<GoalState xmlns:p="u">',
+            b"<GoalState xmlns:p='" + b"u" * 200 + b"'><a ",
+        ],
+        [
+            *(
+                b"<a>",
+                b"</a>",
+                b"<p:b>",
+                b"</p:b>",
+                b"<c/>",
+                b'<d e=""/>',
+                b"<",
+                b">",
+                b"'",
+                b"&lt;",
+            ),
+            *(b"<!--", b"-->", b"<?f?>", b"<![CDATA[", b"]]>", b"text ", b"\n", b"\xc3\xa4"),
+            *(
+                b' p:g="" ',
+                b' xmlns:p="u"',
+                b"<RoleInstance>",
+                b"<Incarnation>",
+                b"<p:" + b"h" * 200,
+            ),
+        ],
+        size,
+    )
+    for parse, size in ((goalstate.parse, goalstate.MAX_SIZE), (ovf.parse, 1 << 18))
+} | {
+    imds.parse: (
+        [b"", b"{", b"[", b'"', b'{"compute":{"publicKeys":[', b'{"compute":'],
+        [
+            *(b"{", b"}", b"[", b"]", b":", b",", b'"a"', b'"b":', b'"', b"\\u0041", b"\\", b"\n"),
+            *(b"1", b"9" * 200, b"-", b"0.", b"1e9", b"true", b"null", b"\xc3\xa4", b" ", b"{},"),
+        ],
+        1 << 18,
+    ),
+    attacks.fed: (
+        [b"", b"HTTP/1.1 200 OK\n", b"HTTP/1.1 200 OK\nTransfer-Encoding: chunked\n\n"],
+        [
+            *(b"\n", b"\r\n", b"a", b"a:", b"b: c\n", b"1\nx\n", b"0\n", b";", b" ", b"\t"),
+            *(b"HTTP/1.1 100 \n", b"HTTP/1.1 200 OK\n", b"ff\n" + b"x" * 255 + b"\n"),
+        ],
+        1 << 16,
+    ),
+}
+
+
+@st.composite
+def repeated(draw: st.DrawFn) -> "tuple[attacks.Parser, bytes, bytes, int]":
+    """A parser, a start, a unit to repeat, and the cap on the size of the whole."""
+    parse = draw(st.sampled_from(list(LANGUAGES)))
+    starts, words, most = LANGUAGES[parse]
+    unit = b"".join(draw(st.lists(st.sampled_from(words), min_size=1, max_size=4)))
+    return parse, draw(st.sampled_from(starts)), unit, most
+
+
+def sized(start: bytes, unit: bytes, size: int) -> bytes:
+    return start + unit * (max(0, size - len(start)) // len(unit))
 
 
 @given(st.sampled_from(sorted(attacks.ATTACKS)), st.integers(64, 1536))
@@ -23,20 +94,49 @@ def test_twice_the_input_is_at_most_twice_the_lines_of_python(name: str, size: i
     assert twice <= MOST * once + FIXED_LINES
 
 
-@pytest.mark.skipif(
-    shutil.which("valgrind") is None,
-    reason="valgrind is not installed (scripts/test installs it where it can)",
-)
+@given(repeated(), st.integers(512, 8192))
+@settings(max_examples=200)
+def test_twice_of_anything_is_at_most_twice_the_lines_of_python(
+    one: "tuple[attacks.Parser, bytes, bytes, int]", size: int
+) -> None:
+    parse, start, unit, _ = one
+    once, twice = (attacks.lines(parse, sized(start, unit, most)) for most in (size, 2 * size))
+    assert twice <= MOST * once + FIXED_LINES
+
+
+def check_instructions(pairs: "list[tuple[attacks.Parser, bytes, bytes]]") -> None:
+    """The second input of each is twice as long as the first."""
+    counted = attacks.instructions([(parse, data) for parse, *both in pairs for data in both])
+    for (parse, half, _), (once, twice) in zip(
+        pairs, zip(counted[::2], counted[1::2], strict=True), strict=True
+    ):
+        assert twice <= MOST * once + FIXED_INSTRUCTIONS, (parse, half[:300], once, twice)
+        assert twice <= CEILING, (parse, half[:300], twice)
+
+
+@needs_callgrind
 def test_twice_the_input_is_at_most_twice_the_instructions_up_to_the_caps() -> None:
     # A little less than the caps, which some of them would exceed otherwise.
-    sizes = {name: (top * 7 // 16, top * 7 // 8) for name, (_, _, top) in attacks.ATTACKS.items()}
-    counted = attacks.instructions(sizes)
-    grown = {
-        name: (once, twice)
-        for name, (once, twice) in counted.items()
-        if twice > MOST * once + FIXED_INSTRUCTIONS or twice > CEILING
-    }
-    assert grown == {}
+    check_instructions(
+        [
+            (parse, make(top * 7 // 16), make(top * 7 // 8))
+            for parse, make, top in attacks.ATTACKS.values()
+        ]
+    )
+
+
+@needs_callgrind
+@given(st.lists(repeated(), min_size=6, max_size=6))
+@settings(max_examples=3)
+def test_twice_of_anything_is_at_most_twice_the_instructions_up_to_the_caps(
+    some: "list[tuple[attacks.Parser, bytes, bytes, int]]",
+) -> None:
+    check_instructions(
+        [
+            (parse, sized(start, unit, most // 2), sized(start, unit, most))
+            for parse, start, unit, most in some
+        ]
+    )
 
 
 @pytest.mark.parametrize("name", attacks.ATTACKS)
