@@ -98,8 +98,8 @@ SETTINGS = (
     Setting(
         "state_directory",
         "/var/lib/azready",
-        "Directory of the markers, customData and userData; azready's alone. Outside /etc, /var/lib "
-        "and /home, also change ReadWritePaths= of the unit.",
+        "Directory of the markers, customData and userData; only azready uses it. Outside /etc, "
+        "/var/lib and /home, also change ReadWritePaths= of the unit.",
         "an absolute path whose last part begins with azready",
         _is_own_folder,
     ),
