@@ -15,7 +15,7 @@ LAYERS = (
     {"boot", "accounts", "init"},
     {"azure", "machine", "profile", "change", "account_tools"},
     {"programs", "root"},
-    {"walk", "tree"},
+    {"walk", "tree", "staging"},
     {"files"},
     {"protocol", "formats"},
     {"errors", "record", "log"},
