@@ -24,6 +24,9 @@ class Boot:
     Found: `vm_id` ("" if unknown), `metadata` and `medium` (None without), `profile`, `old_name` of
     this machine (from the step `host_name`), the user's `account` (None before the step `user`, and
     without a user), `notes` for the success report.
+
+    Done: names of the steps that succeeded and `failed`; `failure`, why the run fails, "" until
+    then; `ready_sent`, whether Ready may have reached the platform.
     """
 
     def __init__(
@@ -55,3 +58,7 @@ class Boot:
         self.profile = Profile()
         self.account: "Account | None" = None
         self.notes: "tuple[str, ...]" = ()
+        self.done: set[str] = set()
+        self.failed: set[str] = set()
+        self.failure = ""
+        self.ready_sent = False

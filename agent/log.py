@@ -8,6 +8,10 @@ never stops the work.
 import posix
 from time import monotonic
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _ERROR, _WARNING, _INFO, _DEBUG = 3, 4, 6, 7  # syslog(3)
 
 
@@ -15,12 +19,13 @@ class Log:
     """A log that writes one line per call.
 
     `verbose` includes debug lines. `priority` starts lines with their priority instead of the time;
-    None finds out whether the journal reads them.
+    None finds out whether the journal reads them. `watch`, if set, gets every text, also details.
     """
 
     def __init__(self, *, verbose: bool = False, priority: "bool | None" = None) -> None:
         self.started = monotonic()
         self.verbose = verbose
+        self.watch: "Callable[[str], object] | None" = None
         self._priority = _is_journal() if priority is None else priority
 
     def elapsed(self) -> str:
@@ -30,20 +35,29 @@ class Log:
 
     def debug(self, text: str) -> None:
         """Log a detail, such as an attempt with its status and time; only if `verbose`."""
+        self.status(text)
         if self.verbose:
             self._write(_DEBUG, "", text)
 
     def info(self, text: str) -> None:
         """Log something that was done."""
+        self.status(text)
         self._write(_INFO, "", text)
 
     def warning(self, text: str) -> None:
         """Log that something is wrong, and the work goes on."""
+        self.status(text)
         self._write(_WARNING, "warning: ", text)
 
     def error(self, text: str) -> None:
         """Log why the work ends."""
+        self.status(text)
         self._write(_ERROR, "error: ", text)
+
+    def status(self, text: str) -> None:
+        """Tell what is being done to who watches, without a line."""
+        if self.watch:
+            self.watch(text)
 
     def _write(self, level: int, word: str, text: str) -> None:
         text = printable(text)  # messages contain values from outside; each stays one line

@@ -20,7 +20,7 @@ from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
 from agent.change import Change
-from agent.commands import generalize, install, provision, uninstall
+from agent.commands import failure, generalize, install, provision, uninstall
 from agent.errors import AzreadyError
 from agent.protocol import imds
 from agent.root import Root
@@ -172,7 +172,7 @@ def first_boot(root: Root) -> Iterator[Change]:
             change.apply()
 
     provision._carry_out(boot, act, collected.append)  # type: ignore[arg-type]
-    provision._record_failure(boot, "a reason")
+    failure.record(boot, "a reason")
     yield from MARKER.changes(boot)
     yield from DISABLE.changes(boot)
 

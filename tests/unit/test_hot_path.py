@@ -40,8 +40,9 @@ PROVISION = {
         f"agent.{name}"
         for name in ("account_tools", "accounts", "boot", "change", "profile", "programs")
     ),
+    *(f"agent.{name}" for name in ("lock", "notify", "signals")),
     *(f"agent.{name}" for name in ("files", "root", "settings", "staging", "tree", "walk")),
-    *("agent.azure.imds", "agent.commands.provision"),
+    *("agent.azure.imds", "agent.commands.failure", "agent.commands.provision"),
     *(f"agent.machine{name}" for name in ("", ".identity", ".media", ".mount")),
     *(f"agent.protocol.{name}" for name in ("imds", "iso9660", "keys", "kvp", "medium", "ovf")),
     *(f"agent.protocol.{name}" for name in ("udf", "udf_descriptor", "udf_volume")),

@@ -14,17 +14,16 @@ LAYERS = (
     {"steps"},
     {"boot", "accounts", "init"},
     {"azure", "machine", "profile", "change", "account_tools"},
-    {"programs", "root"},
+    {"programs", "root", "lock"},
     {"walk", "tree", "staging"},
     {"files"},
     {"protocol", "formats"},
-    {"errors", "record", "log"},
+    {"errors", "record", "log", "signals", "notify"},
 )
 # No file has more lines than this, but for a reason.
 LONGEST = 300
 LONG = {
     "root.py": "one class, a method for each thing that can be done to a path",
-    "settings.py": "a third of it is the table of the settings",
     "commands/check.py": "one function per question, in the order of the answers",
 }
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -10,7 +10,8 @@ import pytest
 from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
-from agent.commands.provision import ProvisioningFailed, provision
+from agent.commands.failure import ProvisioningFailed
+from agent.commands.provision import provision
 from agent.formats import hosts
 from agent.machine import identity
 from agent.root import Root
@@ -181,13 +182,15 @@ def test_what_nobody_foresaw_is_reported_as_a_failure(
 
     monkeypatch.setattr(hosts, "sanitise", broken)
     with pytest.raises(
-        ProvisioningFailed, match="was reported: unhandled exception: RuntimeError: a bug"
+        ProvisioningFailed,
+        match="failed: unhandled exception: RuntimeError: a bug; login may not work; Azure was told; "
+        "no boot tries again",
     ) as caught:
         provision(boot(platform, root, log))
     assert caught.value.exit_code == 1
     assert platform.reports == ["ProvisioningFailed"]
     assert platform.exchanges[-1].description.startswith(
-        "result=error|reason=unhandled exception: RuntimeError: a bug|agent=azready/"
+        "result=error|reason=unhandled exception: RuntimeError: a bug; CD: no optical device"
     )
     assert files(root) == []
 
@@ -202,7 +205,8 @@ def test_a_failure_that_cannot_be_reported_is_said_too(
     with (
         Simulator(scenario.load("unauthorized")) as platform,
         pytest.raises(
-            ProvisioningFailed, match="a bug; and it could not be reported: the wireserver answered"
+            ProvisioningFailed,
+            match="a bug; login may not work; Azure was not told: the wireserver answered",
         ),
     ):
         provision(boot(platform, root, log))
@@ -227,7 +231,7 @@ def test_a_user_that_cannot_be_made_fails_the_run(
     (root / "etc").write_text("not a folder")
     with pytest.raises(
         ProvisioningFailed,
-        match=r"provisioning failed and was reported: cannot read .*not a directory",
+        match=r"provisioning failed: cannot read .*not a directory",
     ):
         provision(boot(platform, root, log))
     assert platform.reports == ["ProvisioningFailed"]
