@@ -40,7 +40,7 @@ PROVISION = {
         f"agent.{name}"
         for name in ("account_tools", "accounts", "boot", "change", "profile", "programs")
     ),
-    *(f"agent.{name}" for name in ("lock", "notify", "signals")),
+    *(f"agent.{name}" for name in ("lock", "nearness", "notify", "signals")),
     *(f"agent.{name}" for name in ("files", "root", "settings", "staging", "tree", "walk")),
     *("agent.azure.imds", "agent.commands.failure", "agent.commands.provision"),
     *(f"agent.machine{name}" for name in ("", ".identity", ".media", ".mount")),

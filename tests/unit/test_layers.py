@@ -18,7 +18,7 @@ LAYERS = (
     {"walk", "tree", "staging"},
     {"files"},
     {"protocol", "formats"},
-    {"errors", "record", "log", "signals", "notify"},
+    {"errors", "record", "log", "signals", "notify", "nearness"},
 )
 # No file has more lines than this, but for a reason.
 LONGEST = 300
