@@ -13,7 +13,8 @@ from agent.boot import Boot
 from agent.commands.failure import ProvisioningFailed
 from agent.commands.provision import provision
 from agent.formats import hosts
-from agent.machine import identity
+from agent.machine import identity, network
+from agent.protocol import kvp
 from agent.root import Root
 from agent.settings import Config
 from agent.steps import state
@@ -210,6 +211,49 @@ def test_a_failure_that_cannot_be_reported_is_said_too(
         ),
     ):
         provision(boot(platform, root, log))
+
+
+@pytest.mark.parametrize("broken_too", [False, True])
+def test_what_check_finds_follows_a_failure(
+    root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch, broken_too: bool
+) -> None:
+    def broken(*_: object) -> str:
+        raise RuntimeError("a bug")
+
+    def no_network() -> tuple[list[object], list[object], list[object]]:
+        return [], [], []
+
+    monkeypatch.setattr(hosts, "sanitise", broken)
+    monkeypatch.setattr(network, "survey", broken if broken_too else no_network)
+    pool = root / "var/lib/hyperv/.kvp_pool_1"
+    pool.parent.mkdir(parents=True)
+    forbidden = scenario.parse("forbidden", '[[imds]]\nstatus = 403\ntimes = "forever"')
+    with (
+        Simulator(forbidden) as platform,
+        pytest.raises(ProvisioningFailed, match="failed: unhandled exception: RuntimeError: a bug"),
+    ):
+        provision(boot(platform, root, log))
+    findings = (
+        ["unhandled exception: RuntimeError: a bug"]
+        if broken_too
+        else [
+            "IMDS: there is no instance metadata",
+            "CD: no optical device (is its driver, sr_mod, in the image?); it is taken away once "
+            "Ready was reported",
+            "route: there is no default route: is a DHCP client running?",
+        ]
+    )
+    if os.geteuid() == 0:
+        assert log.lines[-len(findings) - 3 :][: len(findings)] == [
+            f"4 warning: check: {finding}" for finding in findings
+        ]
+    ((key, value),) = kvp.parse(pool.read_bytes())
+    assert key == kvp.REPORT_KEY
+    assert value == platform.exchanges[-1].description
+    told = "; ".join(("unhandled exception: RuntimeError: a bug", *findings))
+    assert value.startswith(f"result=error|reason={told}"[:250])
+    assert value.endswith("|documentation_url=https://aka.ms/linuxprovisioningerror")
+    assert len(value) <= 512
 
 
 def test_files_that_cannot_be_written_are_warnings_where_nothing_is_fatal(
