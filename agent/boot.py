@@ -27,6 +27,9 @@ class Boot:
     `account` (None before the step `user`, and without a user), what the `server` for SSH does for
     the user (None before anybody asked), the `promised` ways to log in, "key" and "password", that
     steps have made or, in a rehearsal, would make; `notes` for the success report.
+
+    Done: names of the steps that succeeded; `failure`, why the run fails, "" until then;
+    `ready_sent`, whether Ready may have reached the platform.
     """
 
     def __init__(
@@ -61,3 +64,6 @@ class Boot:
         self.server: "Server | None" = None
         self.promised: "set[str]" = set()
         self.notes: "tuple[str, ...]" = ()
+        self.done: set[str] = set()
+        self.failure = ""
+        self.ready_sent = False

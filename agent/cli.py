@@ -25,6 +25,10 @@ from agent.errors import (
 )
 from agent.log import Log
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 __all__ = ["COMMANDS", "DEFAULT_EXECUTABLE", "EXIT_STATUSES", "OPTIONS", "main"]
 
 # option -> (value, help); an option with the value "" is a switch
@@ -132,6 +136,10 @@ def _dispatch(command: str, positional: list[str], options: dict[str, str], log:
 
         return report.run(kind, positional, options, log)
     if name == "provision":
+        if "--dry-run" not in options:
+            from agent import signals
+
+            signals.arm()  # before the import below, which takes most of the time of a start
         from agent.commands import provision
 
         return provision.run(options, log)
@@ -164,7 +172,15 @@ def _command(arguments: list[str]) -> tuple[str, list[str]]:
     if arguments[0] == "report":
         kind = f"unknown report {arguments[1]!r}" if arguments[1:] else "missing kind of report"
         raise UsageError(f"{kind}: use report ready, report provisioning or report failed REASON")
-    raise UsageError(f"unknown command {arguments[0]!r}; see azready --help")
+    commands = dict.fromkeys(name.partition(" ")[0] for name in COMMANDS)
+    raise UsageError(f"unknown command {arguments[0]!r}{_meant(arguments[0], commands)}")
+
+
+def _meant(word: str, known: "Iterable[str]") -> str:
+    """Return how a message about an unknown word goes on."""
+    from agent.nearness import did_you_mean
+
+    return did_you_mean(word, known) or "; see azready --help"
 
 
 def _parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
@@ -181,7 +197,8 @@ def _parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
         else:
             name, equals, value = word.partition("=")
             if name not in allowed:
-                raise UsageError(f"azready {command} has no option {name!r}; see azready --help")
+                hint = _meant(name, allowed)
+                raise UsageError(f"azready {command} has no option {name!r}{hint}")
             kind = OPTIONS[name][0]
             if kind and not equals:
                 value = next(queue, "")

@@ -47,41 +47,23 @@ def give(fd: int, owner: "tuple[int, int]") -> None:
         posix.fchown(fd, *owner)
 
 
-def replace(
+def fill(
     walk: "Walk",
     name: str,
+    fd: int,
     content: bytes,
     mode: int,
     owner: "tuple[int, int] | None",
     *,
     like_old: bool,
 ) -> None:
-    """Write the new file next to the old one and rename it. Raises OSError."""
-    temporary = f".{name}.azready"
-    try:
-        posix.unlink(temporary, dir_fd=walk.fd)  # left by a run that was killed
-    except FileNotFoundError:
-        pass
-    left = temporary
-    fd = walk.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL)
-    try:
-        try:
-            if not (like_old and walk.status is not None and _copy_attributes(walk, name, fd)):
-                if owner:
-                    give(fd, owner)
-                posix.fchmod(fd, mode)
-            write_all(fd, content)
-            posix.fsync(fd)
-        finally:
-            posix.close(fd)
-        posix.rename(temporary, name, src_dir_fd=walk.fd, dst_dir_fd=walk.fd)
-        left = ""
-    finally:
-        if left:  # also when a signal ended the work
-            try:
-                posix.unlink(left, dir_fd=walk.fd)
-            except OSError:
-                pass
+    """Give the open, new file content and attributes of what replaces `name`. Raises OSError."""
+    if not (like_old and walk.status is not None and _copy_attributes(walk, name, fd)):
+        if owner:
+            give(fd, owner)
+        posix.fchmod(fd, mode)
+    write_all(fd, content)
+    posix.fsync(fd)
 
 
 def _copy_attributes(walk: "Walk", name: str, new: int) -> bool:

@@ -12,6 +12,10 @@ a pipe (pipe(7), PIPE_BUF).
 import posix
 from time import monotonic
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 LINE_WAIT = 0.25  # seconds
 PATIENCE = 2.0  # seconds
 LONGEST = 1000  # characters of a message, of up to 4 bytes each
@@ -24,12 +28,13 @@ class Log:
     """A log that writes one line per call.
 
     `verbose` includes debug lines. `priority` starts lines with their priority instead of the time;
-    None finds out whether the journal reads them.
+    None finds out whether the journal reads them. `watch`, if set, gets every text, also details.
     """
 
     def __init__(self, *, verbose: bool = False, priority: "bool | None" = None) -> None:
         self.started = monotonic()
         self.verbose = verbose
+        self.watch: "Callable[[str], object] | None" = None
         self._priority = _is_journal() if priority is None else priority
         self._fd = -1
         self._at_once = 0
@@ -43,20 +48,29 @@ class Log:
 
     def debug(self, text: str) -> None:
         """Log a detail, such as an attempt with its status and time; only if `verbose`."""
+        self.status(text)
         if self.verbose:
             self._write(_DEBUG, "", text)
 
     def info(self, text: str) -> None:
         """Log something that was done."""
+        self.status(text)
         self._write(_INFO, "", text)
 
     def warning(self, text: str) -> None:
         """Log that something is wrong, and the work goes on."""
+        self.status(text)
         self._write(_WARNING, "warning: ", text)
 
     def error(self, text: str) -> None:
         """Log why the work ends."""
+        self.status(text)
         self._write(_ERROR, "error: ", text)
+
+    def status(self, text: str) -> None:
+        """Tell what is being done to who watches, without a line."""
+        if self.watch:
+            self.watch(text)
 
     def _write(self, level: int, word: str, text: str) -> None:
         # Messages contain values from outside; each stays one line, and not a long one.

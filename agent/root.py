@@ -13,7 +13,7 @@ import posix
 from errno import ENOENT
 from stat import S_IMODE, S_ISBLK, S_ISDIR, S_ISLNK, S_ISREG
 
-from agent import files, tree
+from agent import files, staging, tree
 from agent.errors import GuestError, UsageError, reason
 from agent.walk import Walk, refuse_special
 
@@ -236,7 +236,14 @@ class Root:
                 if walk.status is not None:
                     # A link to /dev/null must not end in a file there.
                     refuse_special(walk.status)
-                files.replace(walk, name, content, mode, owner, like_old=like_old)
+
+                def make(temporary: str) -> int:
+                    return walk.open(temporary, posix.O_WRONLY | posix.O_CREAT | posix.O_EXCL)
+
+                def fill(fd: int) -> None:
+                    files.fill(walk, name, fd, content, mode, owner, like_old=like_old)
+
+                staging.build(walk.fd, name, make, fill)
         except OSError as error:
             raise self._failed("replace", path, error) from None
 
@@ -367,17 +374,17 @@ class Root:
                 name = walk.entry(path)
                 if walk.status is not None:
                     return False
-                temporary = f".{name}.azready"
-                tree.remove(walk.fd, temporary)  # left by a run that was killed
-                posix.mkdir(temporary, 0o700, dir_fd=walk.fd)
-                fd = posix.open(temporary, _FOLDER, dir_fd=walk.fd)
-                try:
+
+                def make(temporary: str) -> int:
+                    posix.mkdir(temporary, 0o700, dir_fd=walk.fd)
+                    return posix.open(temporary, _FOLDER, dir_fd=walk.fd)
+
+                def fill(fd: int) -> None:
                     self._copy_into(source, fd, owner)
                     posix.fchown(fd, *owner)
                     posix.fchmod(fd, mode)
-                finally:
-                    posix.close(fd)
-                posix.rename(temporary, name, src_dir_fd=walk.fd, dst_dir_fd=walk.fd)
+
+                staging.build(walk.fd, name, make, fill)
                 files.sync(walk)
         except OSError as error:
             raise self._failed("make the folder", path, error) from None

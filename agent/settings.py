@@ -9,6 +9,7 @@ ignored would first be noticed at a customer's first boot.
 from agent.azure import imds, wireserver
 from agent.errors import UsageError
 from agent.files import read_given
+from agent.nearness import did_you_mean
 from agent.record import record
 from agent.steps import STEPS
 
@@ -131,8 +132,8 @@ SETTINGS = (
         "step_back",
         True,
         "Do nothing if cloud-init, the Azure Linux agent or azure-init is enabled, because two "
-        "active agents would conflict. Set to false if the other agent is there for another "
-        "purpose, such as extensions.",
+        "active agents would conflict. The Azure Linux agent does not count if it has "
+        "Provisioning.Agent=disabled, or cloud-init, in /etc/waagent.conf.",
     ),
     *(Setting(f"steps.{step.name}", True, step.summary) for step in STEPS),
     Setting(
@@ -283,31 +284,14 @@ def _shown(value: object) -> str:
 
 def _unknown(key: str) -> str:
     """Return how a message about an unknown key goes on."""
-    near = [setting.name for setting in SETTINGS if _is_near(key, setting.name)]
-    if near:
-        return f": unknown key; did you mean {' or '.join(near)}?"
+    last = key.rpartition(".")[2]
+    names = [setting.name for setting in SETTINGS]
+    # The wrong table, or a slip.
+    meant = did_you_mean(key, names, [name for name in names if name.rpartition(".")[2] == last])
+    if meant:
+        return f": unknown key{meant}"
     names = [setting.name for setting in SETTINGS if not setting.name.startswith("steps.")]
     return f": unknown key; known keys: {', '.join(names)}, steps.NAME"
-
-
-def _is_near(key: str, name: str) -> bool:
-    """Tell whether `key` may be a slip for `name`: the wrong table, or one or two typing errors."""
-    last, last_of_name = key.rpartition(".")[2], name.rpartition(".")[2]
-    slips = min(2, len(last_of_name) // 3)
-    if last == last_of_name or abs(len(key) - len(name)) > slips:
-        return last == last_of_name
-    return _distance(key, name) <= slips
-
-
-def _distance(one: str, other: str) -> int:
-    """Return how many characters to insert, delete or replace (Levenshtein)."""
-    row = list(range(len(other) + 1))
-    for at, left in enumerate(one, 1):
-        before, row[0] = row[0], at
-        for place, right in enumerate(other, 1):
-            cost = min(row[place] + 1, row[place - 1] + 1, before + (left != right))
-            before, row[place] = row[place], cost
-    return row[-1]
 
 
 def _line(text: str, key: str) -> str:

@@ -39,12 +39,17 @@ class Wireserver:
         """Fetch the goal state, with retries. Raises GaveUp or Refused."""
         return retry("fetching the goal state", self._fetch, self._deadline, self._log)
 
-    def report_ready(self) -> goalstate.GoalState:
+    def report_ready(self, sending: "Callable[[], object]" = bool) -> goalstate.GoalState:
         """Report Ready; return the goal state after the wireserver accepted the report (2xx).
 
-        Raises GaveUp or Refused.
+        `sending` is called right before each time that it is sent. Raises GaveUp or Refused.
         """
-        return self._report("reporting Ready", health.ready)
+
+        def document(goal_state: goalstate.GoalState) -> bytes:
+            sending()
+            return health.ready(goal_state)
+
+        return self._report("reporting Ready", document)
 
     def report_not_ready(self, substatus: str, description: str) -> goalstate.GoalState:
         """Report a failure ("ProvisioningFailed") or work in progress ("Provisioning").

@@ -118,6 +118,27 @@ def check(boot: "Boot") -> Findings:
     return findings
 
 
+def after_failure(boot: "Boot") -> "list[str]":
+    """Return what is not as it should be, after a run that failed; asks nobody but the kernel.
+
+    What the platform answered is in the log, and in `boot`. Raises GuestError.
+    """
+    findings = Findings()
+    _privilege(boot, findings)
+    _rival(boot, findings)
+    if boot.metadata is None:
+        findings.add(HINT, "IMDS", "there is no instance metadata")
+    _medium(boot, findings, search=False)
+    _network(findings)
+    links = [text for state, subject, text in findings.lines if (state, subject) == (GOOD, "link")]
+    has_link = any(not text.startswith("lo:") for text in links)
+    return [
+        f"{subject}: {text}"
+        for state, subject, text in findings.lines
+        if state != GOOD and not (has_link and subject == "link")  # the others need not be up
+    ]
+
+
 def _privilege(boot: "Boot", findings: Findings) -> None:
     if boot.root.is_live and posix.geteuid() != 0:
         findings.add(
@@ -239,12 +260,13 @@ def _goal_state(boot: "Boot", findings: Findings) -> None:
     )
 
 
-def _medium(boot: "Boot", findings: Findings) -> None:
+def _medium(boot: "Boot", findings: Findings, *, search: bool = True) -> None:
     from agent.machine.media import devices
     from agent.steps import media
 
     drives = list(boot.config.devices) or devices(boot.root)
-    boot.medium = media.find(boot) if drives else None
+    if search:
+        boot.medium = media.find(boot) if drives else None
     if boot.medium:
         has = [
             name

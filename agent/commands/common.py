@@ -29,7 +29,8 @@ def tree(options: "Options", *, changes: bool = False) -> "Root":
     """Return the tree of --root.
 
     `changes` tells that the command changes files there, which takes root on this machine itself.
-    Raises UsageError if there is no such folder, and PrivilegeError.
+    Raises UsageError if there is no such folder, PrivilegeError, and Busy while a first boot is at
+    work there.
     """
     from agent.root import Root
 
@@ -40,6 +41,11 @@ def tree(options: "Options", *, changes: bool = False) -> "Root":
             "this command changes the machine and needs root: run it as root, or name another tree "
             "with --root DIR"
         )
+    if changes and "--dry-run" not in options:
+        from agent.lock import Lock
+
+        with Lock(root) as lock:
+            lock.refuse()
     return root
 
 

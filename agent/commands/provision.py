@@ -1,25 +1,30 @@
 """`azready provision`: carry out a first boot (agent/steps), and report Ready or the failure.
 
-A failure is told to the Hyper-V host first and then to the platform, because the person at the
-portal can read nothing else. Whatever ends a run before Ready is accepted, the marker stays away
-and the unit stays enabled: the next boot tries again.
+Whatever ends a run before Ready is accepted, the marker stays away and the unit stays enabled: the
+next boot tries again. A signal ends it, too, and leaves 20 s to tell why (agent/signals.py).
 """
 
 import posix
-from _signal import SIG_IGN, SIGTERM, signal
 
-from agent import profile
+from agent import notify, profile, signals
 from agent.azure.retry import Deadline
-from agent.azure.wireserver import Wireserver
 from agent.change import perform
 from agent.change import rehearse as say
-from agent.commands import common
-from agent.errors import EXIT_DONE, AzreadyError, GaveUp, GuestError, PrivilegeError, Refused
+from agent.commands import common, failure
+from agent.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    AzreadyError,
+    GaveUp,
+    GuestError,
+    PrivilegeError,
+    Refused,
+)
 from agent.init import rivals
+from agent.lock import Busy, Lock
 from agent.machine import identity
-from agent.protocol import kvp as records
 from agent.settings import DEFAULT_PATH
-from agent.steps import DISABLE, MARKER, READY, STEPS, kvp, state
+from agent.steps import DISABLE, MARKER, READY, STEPS, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,57 +38,76 @@ if TYPE_CHECKING:
 # Where a first boot changes files; each may be a file system of its own.
 _CHANGED = ("/etc", "/etc/doas.d", "/etc/ssh", "/etc/ssh/sshd_config.d", "/etc/sudoers.d", "/home")
 
-LAST_WORDS = 20.0  # seconds to report a terminated run; init systems wait longer than that
-
-
-class ProvisioningFailed(AzreadyError):
-    """A step failed, and the platform was told so (exit status 1)."""
-
-
-class Terminated(AzreadyError):
-    """SIGTERM arrived before Ready was reported."""
-
 
 def run(options: "dict[str, str]", log: "Log") -> int:
     """Provision the machine or tree of the command line."""
+    log.watch = notify.status
     root = common.tree(options)
+    config, wrong = None, None
     try:
         config = common.config(root, options)
     except AzreadyError as error:
-        if "--config" not in options and "--dry-run" not in options:
-            _report_configuration(common.boot(root, options, None, log), error)
-        raise
-    provision(common.boot(root, options, config, log))
+        if "--config" in options or "--dry-run" in options:
+            raise
+        wrong = error  # a failure of the run: at a first boot nobody reads this machine's log
+    provision(common.boot(root, options, config, log), wrong)
+    notify.ready()  # for systemd, an end without it would be a failure
     return EXIT_DONE
 
 
-def provision(boot: "Boot") -> None:
+def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
     """Provision this VM and report Ready; return when that is done or there is nothing to do.
 
-    Raises PrivilegeError; ProvisioningFailed, which was reported; GaveUp or Refused, if the
-    wireserver did not accept the report.
+    `wrong` is what is wrong with the settings, which fails the run. Raises PrivilegeError, Busy,
+    and ProvisioningFailed.
     """
     if not is_wanted(boot):
+        if wrong:
+            raise wrong
         return
-    signal(SIGTERM, _terminate)
+    with Lock(boot.root) as lock:
+        try:
+            if not boot.rehearsing and not lock.take(boot.log):
+                signals.listen()
+                lock.wait(boot.deadline, boot.log)
+                signals.mute()
+            if _is_done(boot):
+                return
+            signals.listen()
+            if not _work(boot, wrong):
+                return
+        except signals.Ended as ended:
+            if not lock.is_mine:
+                raise Busy(f"ended by {ended} while another azready provision is at work") from None
+            when = "while Ready was reported" if boot.ready_sent else "before Ready was reported"
+            boot.failure = boot.failure or f"terminated by {ended} {when}"
+            failure.finish(boot, Deadline(signals.left()), EXIT_FAILED)
+        _or_warn(boot, lambda: _act(boot, MARKER.changes(boot)))
+        _or_warn(boot, lambda: _act(boot, DISABLE.changes(boot)))
+    if not boot.rehearsing:
+        boot.log.info(f"provisioned: Ready was reported and accepted after {boot.log.elapsed()}")
+
+
+def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
+    """Do all that comes before the marker; False if there is nothing to do.
+
+    Raises ProvisioningFailed.
+    """
     try:
+        if wrong:
+            raise wrong
         if not find_identity(boot, fetch_metadata(boot)):
-            return
+            signals.mute()
+            return False
         _carry_out(boot, lambda changes: _act(boot, changes), boot.log.warning)
         if not boot.rehearsing:
             _or_warn(boot, lambda: boot.root.settle((*_CHANGED, boot.config.state_directory)))
+            notify.ready()  # only the report is left: people may log in meanwhile
         _act(boot, READY.changes(boot))
-    except (GaveUp, Refused) as error:
-        _record_failure(boot, str(error))
-        raise
+        signals.mute()  # the rest takes milliseconds and must not be lost
     except Exception as error:
-        _fail(boot, error)
-    # Ready is accepted: the rest takes milliseconds and must not be lost.
-    signal(SIGTERM, SIG_IGN)
-    _or_warn(boot, lambda: _act(boot, MARKER.changes(boot)))
-    _or_warn(boot, lambda: _act(boot, DISABLE.changes(boot)))
-    if not boot.rehearsing:
-        boot.log.info(f"provisioned: Ready was reported and accepted after {boot.log.elapsed()}")
+        failure.fail(boot, error)
+    return True
 
 
 def rehearse(boot: "Boot") -> "tuple[list[str], list[str]]":
@@ -115,12 +139,15 @@ def _carry_out(
         if not boot.config.steps[step.name]:
             boot.log.debug(f"steps.{step.name} is off")
             continue
+        boot.log.status(f"step {step.name}: {step.summary}")
         try:
             act(step.changes(boot))
         except GuestError as error:
             if step.name in boot.config.fatal:
                 raise
             warn(str(error))
+        else:
+            boot.done.add(step.name)
     if boot.profile.preprovisioned:
         boot.log.warning(
             "this VM comes from a pool of preprovisioned VMs, which azready does not support: its "
@@ -133,7 +160,7 @@ def _act(boot: "Boot", changes: "Iterator[Change]") -> int:
 
 
 def is_wanted(boot: "Boot") -> bool:
-    """Tell whether this is Azure, nobody else provisions, and this VM is not provisioned yet.
+    """Tell whether this is Azure, and nobody else provisions; find the VM's id in DMI.
 
     If not, the log says so. Raises PrivilegeError if this user may not find out.
     """
@@ -144,10 +171,8 @@ def is_wanted(boot: "Boot") -> bool:
         )
     if not boot.force and not _is_on_azure(boot):
         return False
-    if _has_rival(boot):
-        return False
     boot.vm_id = identity.vm_id(boot.root)
-    return not _is_done(boot)
+    return not _has_rival(boot)
 
 
 def _is_on_azure(boot: "Boot") -> bool:
@@ -167,8 +192,8 @@ def _has_rival(boot: "Boot") -> bool:
         boot.log.warning(f"{error}; going on as if no other agent were enabled")
         return False
     if name:
-        boot.log.info(
-            f"{name} is enabled ({link}) and provisions this VM: nothing to do; "
+        boot.log.warning(
+            f"{name} is enabled ({link}) and provisions this VM: nothing is done; "
             f"step_back = false in {DEFAULT_PATH} overrides this"
         )
     return bool(name)
@@ -222,49 +247,3 @@ def _or_warn(boot: "Boot", work: "Callable[[], object]") -> None:
         work()
     except GuestError as error:
         boot.log.warning(str(error))
-
-
-def _terminate(*_: object) -> None:
-    signal(SIGTERM, SIG_IGN)  # the report comes next, and once is enough
-    raise Terminated("terminated by SIGTERM before Ready was reported")
-
-
-def _fail(boot: "Boot", error: Exception) -> None:
-    """Report the failure to host and platform. Always raises ProvisioningFailed."""
-    reason = str(error)
-    if not isinstance(error, AzreadyError):
-        reason = f"unhandled exception: {type(error).__name__}: {error}"
-    if boot.rehearsing:
-        raise ProvisioningFailed(f"provisioning would fail: {reason}") from None
-    _report_failure(boot, reason)
-    raise ProvisioningFailed(f"provisioning failed and was reported: {reason}") from None
-
-
-def _report_failure(boot: "Boot", reason: str) -> None:
-    """Report ProvisioningFailed. Raises ProvisioningFailed if the wireserver does not accept it."""
-    description = _record_failure(boot, reason)
-    deadline = boot.deadline if boot.deadline.left() > 0 else Deadline(LAST_WORDS)
-    wireserver = Wireserver(boot.wireserver, deadline, boot.log)
-    try:
-        wireserver.report_not_ready("ProvisioningFailed", description)
-    except AzreadyError as error:
-        raise ProvisioningFailed(
-            f"provisioning failed: {reason}; and it could not be reported: {error}"
-        ) from None
-
-
-def _record_failure(boot: "Boot", reason: str) -> str:
-    """Record the failure for the Hyper-V host; return the text of the record."""
-    text = records.error(reason, kvp.source(boot))
-    if boot.config.steps["kvp"] and not boot.rehearsing and kvp.has_pool(boot.root):
-        _or_warn(boot, lambda: kvp.write(boot.root, text))
-    return text
-
-
-def _report_configuration(boot: "Boot", error: AzreadyError) -> None:
-    """Report settings that cannot be used: at a first boot nobody reads this machine's log."""
-    try:
-        if is_wanted(boot):
-            _report_failure(boot, str(error))
-    except AzreadyError as second:
-        boot.log.error(str(second))

@@ -5,6 +5,12 @@ leaves the work to one that is enabled. Enabled means, as for azready itself, th
 and that nothing switches it off in its own way: a masked unit; for cloud-init also
 /etc/cloud/cloud-init.disabled, cloud-init=disabled on the kernel's command line, and what its
 generator found at this boot (cloud-init's documentation, "How to disable cloud-init").
+
+The Azure Linux agent also runs extensions, for which many keep it. It provisions by itself if
+Provisioning.Agent is `waagent`, or `auto`, which is the default, while cloud-init is not enabled.
+With `disabled` it leaves the machine alone, and with `cloud-init` it waits for cloud-init (its
+README, and azurelinuxagent/pa/provision in its source): no reason to step back. But with `disabled`
+it reports Ready at once, which takes the CD away: so the unit is ordered before it.
 """
 
 from agent.init import SYSTEMS, systemd
@@ -29,6 +35,8 @@ def enabled(root: "Root") -> "tuple[str, str]":
     """
     for name, services in _SERVICES.items():
         link = _by_systemd(root, services) if systemd.is_used(root) else _by_another(root, services)
+        if link and name == "the Azure Linux agent" and not _provisions(root):
+            continue
         if link and not (name == "cloud-init" and _switched_off(root)):
             return name, link
     return "", ""
@@ -56,6 +64,19 @@ def _by_another(root: "Root", services: "tuple[str, ...]") -> str:
             ):
                 return f"{folder}/{entry}"
     return ""
+
+
+def _provisions(root: "Root") -> bool:
+    """Tell whether the Azure Linux agent provisions, where cloud-init does not. Raises GuestError.
+
+    As it reads its settings: the last line counts, and quotes and what follows # do not.
+    """
+    chosen = "auto"
+    for line in (root.read("/etc/waagent.conf") or b"").decode("utf-8", "replace").split("\n"):
+        key, _, value = line.partition("=")
+        if key.strip() == "Provisioning.Agent":
+            chosen = value.partition("#")[0].strip('" \t\r')
+    return chosen not in ("disabled", "cloud-init")
 
 
 def _switched_off(root: "Root") -> bool:

@@ -3,6 +3,11 @@
 Enabling and disabling means creating and removing links, offline as on the running system, and
 without the init system's own tools. Where services start one after the other, azready comes after
 the network, which it would wait for otherwise, and before sshd.
+
+Only systemd hears when everything local is done (agent/notify.py). Under OpenRC, sysvinit and the
+rcS of busybox, sshd waits for the report, too: their scripts are over when they end. The others
+start sshd beside azready: dinit (ready-notification) and s6 (notification-fd) could hear it, but
+nothing there waits for azready.
 """
 
 from agent.change import Change, removal

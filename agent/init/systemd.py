@@ -38,14 +38,22 @@ After=local-fs.target systemd-remount-fs.service
 # systemd-hostnamed.service: it notices the new name, and network managers that ask it for the name
 # would have to wait for azready, which waits for the network.
 Before=systemd-user-sessions.service ssh.service sshd.service sshd-keygen.target dropbear.service
+# The Azure Linux agent, if it is there for extensions, reports Ready as soon as it starts.
+Before=walinuxagent.service waagent.service
 # If /etc is read-only, the link to this unit stays, and azready creates this file after its work.
 ConditionPathExists=!/var/lib/azready/disabled
 
 [Service]
-Type=oneshot
+# Started, so that the units above start, once only the report to the platform is left: nobody is
+# locked out while the platform is silent. `systemctl status` says what azready is doing.
+Type=notify
+NotifyAccess=main
 ExecStart={executable} provision
 RemainAfterExit=yes
 TimeoutStartSec=25min
+# Told to stop, azready ends its programs, and takes at most 20 s to report that.
+KillMode=mixed
+TimeoutStopSec=30s
 StandardOutput=journal+console
 
 # As tight as the work allows. Forbidden calls fail with EPERM, so that helper programs can go on
@@ -57,12 +65,16 @@ StandardOutput=journal+console
 CapabilityBoundingSet=CAP_SYS_ADMIN CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER
 ProtectSystem=strict
 ReadWritePaths=-/etc -/var/lib -/home
+# The lock, which must outlive this unit: a run by hand may hold it.
+RuntimeDirectory=azready
+RuntimeDirectoryMode=0700
+RuntimeDirectoryPreserve=yes
 SystemCallFilter=@system-service @mount sethostname
 SystemCallErrorNumber=EPERM
 SystemCallArchitectures=native
 # The network, for the platform only; another wireserver needs another address here. AF_UNIX: the
-# journal, and the services that useradd asks.
-RestrictAddressFamilies=AF_INET AF_INET6 AF_UNIX
+# journal, systemd itself, and the services that useradd asks. AF_NETLINK: links and routes.
+RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
 IPAddressDeny=any
 IPAddressAllow=168.63.129.16 169.254.169.254
 # Devices: the provisioning CD, whose driver may appear late. Hence no PrivateDevices= and

@@ -102,7 +102,7 @@ def _run(boot: "Boot", path: str, script: bytes, started: str) -> None:
     lines = _Lines(boot.log)
     try:
         ended = f"{_ENDED} {programs.run(words, limit=limit, on_output=lines).code}"
-    except AzreadyError as error:
+    except (AzreadyError, KeyboardInterrupt) as error:  # of agent/signals.py
         if outside:
             _stop_unit(boot)
         if not isinstance(error, programs.TimeUp):

@@ -25,7 +25,10 @@ def report(boot: "Boot") -> "Changes":
 
 
 def _report(boot: "Boot", wireserver: Wireserver) -> None:
-    goal_state = wireserver.report_ready()
+    def sending() -> None:
+        boot.ready_sent = True
+
+    goal_state = wireserver.report_ready(sending)
     boot.log.info(
         f"Ready was accepted for instance {goal_state.instance_id} "
         f"in container {goal_state.container_id}"

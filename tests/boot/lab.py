@@ -99,7 +99,9 @@ def prepare(root: pathlib.Path, name: str, executable: str, kind: str = "") -> N
     if name == "systemd":
         drop_in = root / "etc/systemd/system/azready.service.d"
         drop_in.mkdir(parents=True)
-        (drop_in / "lab.conf").write_text("[Service]\nExecStart=\nExecStart=/sbin/said\n")
+        (drop_in / "lab.conf").write_text(
+            "[Service]\nNotifyAccess=all\nExecStart=\nExecStart=/sbin/said\n"
+        )
     else:
         script = root / init.SYSTEMS[kind or name].place(Root(str(root))).lstrip("/")
         script.write_text(script.read_text().replace(f"{executable} provision", "/sbin/said"))

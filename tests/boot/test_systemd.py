@@ -45,10 +45,26 @@ END = """
 After=azready.service ssh.service multi-user.target
 [Service]
 Type=oneshot
+ExecStart=/bin/sh -c 'while systemctl show azready -p SubState | grep -q running; do sleep .1; done'
 ExecStart=/bin/sh -c 'systemctl --failed --no-legend --plain >/var/lib/failed; systemctl is-active ssh >/var/lib/ssh'
 ExecStart=/bin/sh -c 'hostnamectl --static >/var/lib/name; systemctl show azready -p ConditionResult >/var/lib/condition'
 ExecStart=/bin/sh -c 'grep -lz -e ^1234 -e ^yes /proc/[0-9]*/cmdline >/var/lib/left; systemctl list-units --all --plain --no-legend "azready-*" >/var/lib/units'
 ExecStart=systemctl poweroff --force --force
+"""
+# Looks around a second after sshd has started.
+MEANWHILE = """
+[Unit]
+After=ssh.service systemd-user-sessions.service
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'sleep 1; systemctl show azready -p ActiveState -p SubState -p StatusText >/var/lib/meanwhile; ls /run/azready >>/var/lib/meanwhile'
+ExecStart=/bin/sh -c 'systemctl show azready -p ActiveEnterTimestampMonotonic --value >/var/lib/order'
+ExecStart=/bin/sh -c 'systemctl show ssh systemd-user-sessions -p InactiveExitTimestampMonotonic --value >>/var/lib/order'
+"""
+STOPPER = """
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c 'sleep 2; systemctl stop azready; systemctl is-failed azready >/var/lib/stopped'
 """
 READ_ONLY = "[Service]\nReadWritePaths=\nReadWritePaths=-/var/lib -/home\n"
 
@@ -152,6 +168,72 @@ def test_a_script_that_does_not_end_is_stopped_with_all_that_it_started(
         "",
         "",
     ]
+
+
+def again(image: pathlib.Path, name: str, text: str) -> None:
+    """Prepare another first boot, with a unit of one's own."""
+    units = image / "etc/systemd/system"
+    (units / f"{name}.service").write_text(text)
+    (units / "multi-user.target.wants" / f"{name}.service").symlink_to(f"../{name}.service")
+    (image / "var/lib/said").unlink(missing_ok=True)
+    shutil.rmtree(image / "var/lib/azready", ignore_errors=True)
+    subprocess.run([FROZEN, "install", "--root", image], check=True, capture_output=True)
+
+
+def drop(image: pathlib.Path, name: str) -> None:
+    (image / f"etc/systemd/system/multi-user.target.wants/{name}.service").unlink()
+
+
+def test_people_can_log_in_while_the_platform_is_silent(
+    image: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    again(image, "meanwhile", MEANWHILE)
+    silent = lab.plain(tmp_path, "[[goalstate]]\nstatus = 503\ntimes = 3\n")
+    assert lab.boot(image, silent) == ["Ready"]
+    drop(image, "meanwhile")
+    meanwhile = (image / "var/lib/meanwhile").read_text()
+    assert "ActiveState=active\nSubState=running\n" in meanwhile
+    assert "StatusText=reporting Ready: try " in meanwhile
+    assert "next try in " in meanwhile
+    assert meanwhile.splitlines()[-1] == "lock"
+    # Nobody may log in before the user is there.
+    ready, *others = [int(line) for line in (image / "var/lib/order").read_text().split()]
+    assert len(others) == 2
+    assert ready <= min(others)
+    assert ((image / "var/lib/failed").read_text(), (image / "var/lib/ssh").read_text()) == (
+        "",
+        "active\n",
+    )
+
+
+def test_a_run_with_nothing_to_do_is_no_failure(
+    image: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    link = image / "etc/systemd/system/multi-user.target.wants/azready.service"
+    assert not link.is_symlink()
+    link.symlink_to("../azready.service")
+    lab_conf = image / "etc/systemd/system/azready.service.d/lab.conf"
+    lab_conf.write_text(LAB.replace(" --force", ""))  # a container is not Azure
+    try:
+        assert boot(image, tmp_path) == []
+    finally:
+        lab_conf.write_text(LAB)
+    assert "not a VM on Azure" in (image / "var/lib/said").read_text().splitlines()[-1]
+    assert (image / "var/lib/failed").read_text() == ""
+
+
+def test_a_stop_is_told_in_time(image: pathlib.Path, tmp_path: pathlib.Path) -> None:
+    again(image, "stopper", STOPPER)
+    hanging = lab.plain(tmp_path, '[[imds]]\nconnection = "hang"\ntimes = "forever"\n')
+    assert lab.boot(image, hanging) == ["ProvisioningFailed"]
+    drop(image, "stopper")
+    assert (image / "var/lib/stopped").read_text() == "failed\n"
+    *lines, last = (image / "var/lib/said").read_text().splitlines()
+    assert any("warning: check: IMDS: there is no instance metadata" in line for line in lines)
+    assert not any("cannot ask the kernel" in line for line in lines)
+    assert "provisioning failed: terminated by SIGTERM before Ready was reported; " in last
+    assert last.endswith("; Azure was told; tried again at the next boot")
+    assert (image / "etc/systemd/system/multi-user.target.wants/azready.service").is_symlink()
 
 
 def test_where_etc_is_read_only_a_file_keeps_the_unit_from_running_again(

@@ -553,6 +553,33 @@ def test_sigterm_in_the_middle_is_reported(make: Callable[[str], pathlib.Path]) 
     assert [str(path.relative_to(root)) for path in root.rglob("*")] == ["azready"]
 
 
+def test_a_signal_ends_the_program_that_is_running(make: Callable[[str], pathlib.Path]) -> None:
+    root = make("busybox")
+    (root / "etc").mkdir(exist_ok=True)
+    (root / "etc/azready.toml").write_text("run_custom_data = true\n")
+    insert(root, VM(media="cd", custom_data="#!/bin/sh\necho $$ >/begun\nwhile :; do :; done\n"))
+    with Simulator(scenario.load("healthy")) as platform:
+        agent = subprocess.Popen(
+            asking(platform, "/azready", "provision", "--force"),
+            preexec_fn=emptyroot.entering(root, writable=True),
+            stderr=subprocess.PIPE,
+            text=True,
+            env={},
+        )
+        end = time.monotonic() + 10
+        while not (root / "begun").exists() or not (root / "begun").read_text():
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        sent = time.monotonic()
+        agent.send_signal(signal.SIGINT)
+        said = agent.communicate(timeout=20)[1]
+    assert time.monotonic() - sent < 3
+    assert (agent.returncode, platform.reports) == (1, ["ProvisioningFailed"]), said
+    assert "terminated by SIGINT before Ready was reported; login works; Azure was told" in said
+    assert not pathlib.Path("/proc", (root / "begun").read_text().strip()).exists()
+    assert not list(root.rglob(".*.azready"))
+
+
 @pytest.mark.parametrize(
     ("fatal", "code", "reports"),
     [("", 0, ["Ready"]), ('fatal = ["custom_data"]', 1, ["ProvisioningFailed"])],

@@ -12,11 +12,11 @@ from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
 from agent.change import perform
-from agent.commands.provision import Terminated
-from agent.errors import AzreadyError, GuestError
+from agent.errors import GuestError
 from agent.profile import Profile
 from agent.root import Root
 from agent.settings import Config
+from agent.signals import Ended
 from agent.steps import custom_data
 from tests.conftest import Lines
 
@@ -119,7 +119,7 @@ def test_a_flood_of_output_is_logged_in_part(tmp_path: pathlib.Path, log: Lines)
     ("error", "raised", "left"),
     [
         (programs.TimeUp("x"), GuestError, "stopped after 600 s\n"),
-        (Terminated("y"), Terminated, "started\n"),
+        (Ended("y"), Ended, "started\n"),
         (None, None, "exited with status 0\n"),
     ],
 )
@@ -127,8 +127,8 @@ def test_under_systemd_a_unit_has_the_limit_and_is_stopped(
     tmp_path: pathlib.Path,
     log: Lines,
     monkeypatch: pytest.MonkeyPatch,
-    error: AzreadyError | None,
-    raised: type[AzreadyError] | None,
+    error: BaseException | None,
+    raised: type[BaseException] | None,
     left: str,
 ) -> None:
     asked: list[list[str]] = []

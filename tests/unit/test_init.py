@@ -264,6 +264,35 @@ def test_one_that_is_installed_masked_or_gone_is_not_enabled(tmp_path: pathlib.P
 
 
 @pytest.mark.parametrize(
+    ("text", "is_rival"),
+    [
+        (None, True),
+        ("", True),
+        ("Provisioning.Agent=auto\n", True),  # without cloud-init, it provisions itself
+        ("Provisioning.Agent=waagent\n", True),
+        ("Provisioning.Agent=disabled\n", False),
+        (' Provisioning.Agent = "disabled"  # by hand\r\n', False),
+        ("Provisioning.Agent=cloud-init\nExtensions.Enabled=y\n", False),
+        ("#Provisioning.Agent=disabled\n", True),
+        ("Provisioning.Agent=disabled\nProvisioning.Agent=auto\n", True),
+        ("Provisioning.Agent=Disabled\n", True),
+        ("Provisioning.Enabled=n\n", True),  # has no effect since its 2.2.45
+    ],
+)
+def test_the_azure_linux_agent_counts_if_it_provisions(
+    tmp_path: pathlib.Path, text: str | None, is_rival: bool
+) -> None:
+    root = Root(systemd_image(tmp_path, "walinuxagent.service"))
+    if text is not None:
+        (tmp_path / "etc/waagent.conf").write_text(text)
+    assert (rivals.enabled(root)[0] == "the Azure Linux agent") is is_rival
+    for unit in ("walinuxagent.service", "waagent.service"):
+        assert f" {unit}" in init.SYSTEMS["systemd"].unit("/a").partition("[Service]")[0].replace(
+            "Before=", " "
+        )
+
+
+@pytest.mark.parametrize(
     ("path", "text"),
     [
         ("etc/cloud/cloud-init.disabled", ""),

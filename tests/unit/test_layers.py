@@ -15,11 +15,11 @@ LAYERS = (
     {"sshd", "account_faults"},
     {"boot", "accounts", "init"},
     {"azure", "machine", "profile", "change", "account_lock", "account_tools"},
-    {"programs", "root"},
-    {"walk", "tree"},
+    {"programs", "root", "lock"},
+    {"walk", "tree", "staging"},
     {"files"},
     {"protocol", "formats"},
-    {"errors", "record", "log"},
+    {"errors", "record", "log", "signals", "notify", "nearness"},
 )
 # No file has more lines than this, but for a reason.
 LONGEST = 300

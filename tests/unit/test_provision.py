@@ -11,9 +11,11 @@ from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
 from agent.commands import check
-from agent.commands.provision import ProvisioningFailed, provision
+from agent.commands.failure import ProvisioningFailed
+from agent.commands.provision import provision
 from agent.formats import hosts
-from agent.machine import identity
+from agent.machine import identity, network
+from agent.protocol import kvp
 from agent.root import Root
 from agent.settings import Config
 from agent.steps import state
@@ -128,7 +130,7 @@ def test_it_steps_back_for_another_agent(
     before = files(root)
     provision(boot(platform, root, log))
     assert (platform.exchanges, files(root)) == ([], before)
-    assert "cloud-init is enabled (" in log.lines[-1]
+    assert log.lines[-1].startswith("4 warning: cloud-init is enabled (")
     assert "step_back = false in /etc/azready.toml" in log.lines[-1]
 
 
@@ -208,13 +210,15 @@ def test_what_nobody_foresaw_is_reported_as_a_failure(
 
     monkeypatch.setattr(hosts, "sanitise", broken)
     with pytest.raises(
-        ProvisioningFailed, match="was reported: unhandled exception: RuntimeError: a bug"
+        ProvisioningFailed,
+        match="failed: unhandled exception: RuntimeError: a bug; login may not work; Azure was told; "
+        "no boot tries again",
     ) as caught:
         provision(boot(platform, root, log))
     assert caught.value.exit_code == 1
     assert platform.reports == ["ProvisioningFailed"]
     assert platform.exchanges[-1].description.startswith(
-        "result=error|reason=unhandled exception: RuntimeError: a bug|agent=azready/"
+        "result=error|reason=unhandled exception: RuntimeError: a bug; CD: no optical device"
     )
     assert files(root) == []
 
@@ -229,10 +233,55 @@ def test_a_failure_that_cannot_be_reported_is_said_too(
     with (
         Simulator(scenario.load("unauthorized")) as platform,
         pytest.raises(
-            ProvisioningFailed, match="a bug; and it could not be reported: the wireserver answered"
+            ProvisioningFailed,
+            match="a bug; login may not work; Azure was not told: the wireserver answered",
         ),
     ):
         provision(boot(platform, root, log))
+
+
+@pytest.mark.parametrize("broken_too", [False, True])
+def test_what_check_finds_follows_a_failure(
+    root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch, broken_too: bool
+) -> None:
+    def broken(*_: object) -> str:
+        raise RuntimeError("a bug")
+
+    def no_network() -> tuple[list[object], list[object], list[object]]:
+        return [], [], []
+
+    own_user = Config({"media.wait": 0, "steps.user": False})
+    monkeypatch.setattr(hosts, "sanitise", broken)
+    monkeypatch.setattr(network, "survey", broken if broken_too else no_network)
+    pool = root / "var/lib/hyperv/.kvp_pool_1"
+    pool.parent.mkdir(parents=True)
+    forbidden = scenario.parse("forbidden", '[[imds]]\nstatus = 403\ntimes = "forever"')
+    with (
+        Simulator(forbidden) as platform,
+        pytest.raises(ProvisioningFailed, match="failed: unhandled exception: RuntimeError: a bug"),
+    ):
+        provision(boot(platform, root, log, config=own_user))
+    findings = (
+        ["unhandled exception: RuntimeError: a bug"]
+        if broken_too
+        else [
+            "IMDS: there is no instance metadata",
+            "CD: no optical device (is its driver, sr_mod, in the image?); it is taken away once "
+            "Ready was reported",
+            "route: there is no default route: is a DHCP client running?",
+        ]
+    )
+    if os.geteuid() == 0:
+        assert log.lines[-len(findings) - 3 :][: len(findings)] == [
+            f"4 warning: check: {finding}" for finding in findings
+        ]
+    ((key, value),) = kvp.parse(pool.read_bytes())
+    assert key == kvp.REPORT_KEY
+    assert value == platform.exchanges[-1].description
+    told = "; ".join(("unhandled exception: RuntimeError: a bug", *findings))
+    assert value.startswith(f"result=error|reason={told}"[:250])
+    assert value.endswith("|documentation_url=https://aka.ms/linuxprovisioningerror")
+    assert len(value) <= 512
 
 
 def test_files_that_cannot_be_written_are_warnings_where_nothing_is_fatal(
@@ -254,7 +303,7 @@ def test_a_user_that_cannot_be_made_fails_the_run(
     (root / "etc").write_text("not a folder")
     with pytest.raises(
         ProvisioningFailed,
-        match=r"provisioning failed and was reported: cannot read .*not a directory",
+        match=r"provisioning failed: cannot read .*not a directory",
     ):
         provision(boot(platform, root, log))
     assert platform.reports == ["ProvisioningFailed"]
