@@ -3,6 +3,11 @@
 import posix
 import sys
 
+if sys.argv[1:2] == ["provision"] and "--dry-run" not in sys.argv:
+    from agent import signals
+
+    signals.arm()  # before all other imports, which take most of the time of a start
+
 from agent.cli import main
 
 # All output is written by now; taking the interpreter apart would only cost time.

@@ -136,10 +136,6 @@ def _dispatch(command: str, positional: list[str], options: dict[str, str], log:
 
         return report.run(kind, positional, options, log)
     if name == "provision":
-        if "--dry-run" not in options:
-            from agent import signals
-
-            signals.arm()  # before the import below, which takes most of the time of a start
         from agent.commands import provision
 
         return provision.run(options, log)

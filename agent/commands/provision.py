@@ -61,7 +61,14 @@ def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
     `wrong` is what is wrong with the settings, which fails the run. Raises PrivilegeError, Busy,
     and ProvisioningFailed.
     """
-    if not is_wanted(boot):
+    try:
+        wanted = is_wanted(boot)
+    except PrivilegeError as error:
+        if not wrong:
+            raise
+        boot.log.error(str(error))
+        wanted = False
+    if not wanted:
         if wrong:
             raise wrong
         return
