@@ -61,6 +61,8 @@ def _generate(boot: "Boot", keygen: str, kinds: "list[str]") -> None:
         result = programs.run([keygen, "-q", "-t", kind, "-N", "", "-f", new])
         if result.code:
             refusals.append(f"{keygen} -t {kind} {result}")
+            for left in (new, f"{new}.pub"):
+                boot.root.discard(left)
             continue
         # The private one last: where it is, the public one is, too.
         boot.root.rename(f"{new}.pub", f"{old}.pub")
