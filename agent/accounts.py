@@ -39,11 +39,25 @@ def find_person(root: "Root", name: str) -> "Account | None":
     if why := accounts.refusal(name):
         raise GuestError(f"the user name {name!r} is refused: {why}")
     account = find(root, name)
+    if not account and (other := twin(root, name)):
+        raise GuestError(
+            f"the user name {name!r} is refused: there is {other} already, and sudo does not "
+            "tell upper case from lower case"
+        )
     if account and not is_person(root, account):
         raise GuestError(
             f"the user name {name!r} is refused: it belongs to the system, with uid {account.uid}"
         )
     return account
+
+
+def twin(root: "Root", name: str) -> str:
+    """Return the name of another account that differs only in its case, "" without.
+
+    What sudo allows one of them, it allows the other (case_insensitive_user in sudoers(5)).
+    """
+    names = (fields[0] for fields in accounts.entries(_read(root, PASSWD)))
+    return next((other for other in names if other.lower() == name.lower() and other != name), "")
 
 
 def is_person(root: "Root", account: Account) -> bool:

@@ -62,10 +62,12 @@ def _asked(boot: "Boot") -> "sshd_config.Values | None":
     for option in ("-T", "-G"):
         result = programs.run([sshd, option, "-C", who])
         if _NO_FOLDER in result.output:
-            # Its unit would make it: systemd's RuntimeDirectory=, a line in its script.
-            place = result.output.partition(_NO_FOLDER)[2].split()[0]
-            boot.root.make_folders(place)
-            result = programs.run([sshd, option, "-C", who])
+            # sshd's own start would make it. The unit of azready may not, but tmpfiles.d(5) did.
+            try:
+                boot.root.make_folders(result.output.partition(_NO_FOLDER)[2].split()[0])
+                result = programs.run([sshd, option, "-C", who])
+            except GuestError as error:
+                boot.log.debug(str(error))
         if result.code == 0:
             return sshd_config.dumped(result.output)
         if "onfiguration option" in result.output or "nsupported option" in result.output:

@@ -12,7 +12,7 @@ from agent.azure.wireserver import Wireserver
 from agent.commands import common, provision
 from agent.errors import EXIT_DONE, EXIT_FAILED, AzreadyError
 from agent.init import rivals
-from agent.log import Quiet
+from agent.log import Quiet, printable
 from agent.machine import identity, network
 
 TYPE_CHECKING = False
@@ -63,7 +63,7 @@ class Findings:
             if self.good
             else "provisioning would NOT work: see the lines that start with BAD"
         )
-        return "\n".join(lines) + "\n"
+        return "".join(f"{printable(line)}\n" for line in lines)
 
     def as_json(self) -> str:
         """Return them for programs: an object with `schema`, `ok`, `findings` and `would`."""

@@ -77,7 +77,7 @@ def run(options: "dict[str, str]", log: "Log") -> int:
     directory = common.config(root, options).state_directory
     listed = changes(root, directory, options.get("--user", ""))
     would = "would " * ("--dry-run" in options)
-    lines = [f"{would}{change.text}\n" for change in listed]
+    lines = [f"{would}{printable(change.text)}\n" for change in listed]
     common.write("".join(lines) or "nothing to do\n")
     if "--dry-run" in options or not listed:
         return EXIT_DONE

@@ -79,6 +79,8 @@ IPAddressDeny=any
 IPAddressAllow=168.63.129.16 169.254.169.254
 # Devices: the provisioning CD, whose driver may appear late. Hence no PrivateDevices= and
 # DevicePolicy=.
+# A core dump would hold the password.
+LimitCORE=0
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
 NoNewPrivileges=yes

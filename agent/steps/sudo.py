@@ -25,6 +25,8 @@ def changes(boot: "Boot") -> "Changes":
     check: "tuple[str, ...]"
     free = _without_password(boot, name)
     if programs.find(root, "sudo"):
+        if other := accounts.twin(root, name):
+            raise GuestError(f"no rule for sudo lets {name} become root that would not let {other}")
         path, line, check = sudoers.SUDO_FILE, sudoers.sudo_line(name, free), _VISUDO
         if not _includes_drop_ins(root):
             boot.log.warning(

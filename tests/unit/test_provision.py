@@ -380,3 +380,15 @@ def test_check_knows_that_a_boot_without_any_word_fails(
         assert known[0].startswith(
             "nothing is known about this VM: no instance metadata (http error 403 querying IMDS)"
         )
+
+
+def test_check_prints_no_control_character_of_the_platform(root: pathlib.Path, log: Lines) -> None:
+    hostile = scenario.parse("hostile", '[vm]\nvm_id = "id\\u001b[2J\\n"\n')
+    with Simulator(hostile) as platform:
+        findings = check.check(boot(platform, root, log))
+    text = findings.as_text()
+    assert "id\\x1b[2J" in text
+    assert all(line.isprintable() for line in text.splitlines())
+    surrogate = check.Findings()
+    surrogate.add(check.HINT, "VM id", "a\ud800b")
+    assert surrogate.as_text().startswith("hint  VM id          a\\xd800b\n")

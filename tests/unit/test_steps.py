@@ -476,6 +476,19 @@ def test_without_sudo_and_doas_nothing_is_written(root: pathlib.Path, log: Lines
     assert sorted(path.name for path in (root / "etc").iterdir()) == ["group", "passwd", "shadow"]
 
 
+def test_a_user_who_differs_in_case_alone_from_another_gets_no_rule(
+    root: pathlib.Path, log: Lines
+) -> None:
+    program(root, "sudo")
+    with pytest.raises(GuestError, match="'Daemon' is refused: there is daemon already"):
+        list(user.changes(boot(root, log, {}, user_name="Daemon")))
+    with open(root / "etc/passwd", "a") as passwd:
+        passwd.write("Ann:x:1005:1005::/home/Ann:/bin/sh\n")
+    assert list(user.changes(boot(root, log, {"steps.user": False}, user_name="ann")))
+    with pytest.raises(GuestError, match="become root that would not let Ann"):
+        list(STEP["sudo"].changes(with_sudo(root, log, "auto")))
+
+
 def test_sudo_gets_a_drop_in_that_only_root_reads(root: pathlib.Path, log: Lines) -> None:
     program(root, "sudo")
     (root / "etc/sudoers").write_text("@includedir /etc/sudoers.d\n")
