@@ -7,14 +7,11 @@ on the whole exchange, so that a peer that drips a byte a second loses. `_socket
 """
 
 import _socket
-from errno import EADDRNOTAVAIL, EHOSTUNREACH, ENETDOWN, ENETUNREACH
 
 from agent.azure.retry import Deadline
 from agent.errors import Transient, UsageError, reason
 from agent.protocol.http1 import HttpError, Response, ResponseReader, request
 from agent.record import record
-
-_NO_WAY = (EADDRNOTAVAIL, EHOSTUNREACH, ENETDOWN, ENETUNREACH)
 
 CONNECT_LIMIT = 10.0  # seconds
 SILENCE_LIMIT = 15.0  # seconds between two pieces of an answer
@@ -116,7 +113,10 @@ def exchange(
     except TimeoutError:
         raise Transient(f"time ran out {step}") from None
     except OSError as error:
-        raise Transient(f"{reason(error)} {step}", no_way=error.errno in _NO_WAY) from None
+        from errno import EADDRNOTAVAIL, EHOSTUNREACH, ENETDOWN, ENETUNREACH
+
+        no_way = error.errno in (EADDRNOTAVAIL, EHOSTUNREACH, ENETDOWN, ENETUNREACH)
+        raise Transient(f"{reason(error)} {step}", no_way=no_way) from None
     except HttpError as error:
         raise Transient(f"{error} (from {what})", exit_code=error.exit_code) from None
     finally:

@@ -126,7 +126,7 @@ def after_failure(boot: "Boot") -> "list[str]":
     findings = Findings()
     _privilege(boot, findings)
     _rival(boot, findings)
-    if boot.metadata is None:
+    if boot.silence:
         findings.add(HINT, "IMDS", "there is no instance metadata")
     _medium(boot, findings, search=False)
     _network(findings)
@@ -266,7 +266,7 @@ def _medium(boot: "Boot", findings: Findings, *, search: bool = True) -> None:
 
     drives = list(boot.config.devices) or devices(boot.root)
     if search:
-        boot.medium = media.find(boot) if drives else None
+        boot.medium = media.find(boot, boot.log) if drives else None
     if boot.medium:
         has = [
             name

@@ -15,6 +15,7 @@ from agent.commands.failure import ProvisioningFailed
 from agent.commands.provision import provision
 from agent.formats import hosts
 from agent.machine import identity, network
+from agent.profile import Profile
 from agent.protocol import kvp
 from agent.root import Root
 from agent.settings import Config
@@ -251,7 +252,7 @@ def test_what_check_finds_follows_a_failure(
         return [], [], []
 
     own_user = Config({"media.wait": 0, "steps.user": False})
-    monkeypatch.setattr(hosts, "sanitise", broken)
+    monkeypatch.setattr(Profile, "user_data", broken)
     monkeypatch.setattr(network, "survey", broken if broken_too else no_network)
     pool = root / "var/lib/hyperv/.kvp_pool_1"
     pool.parent.mkdir(parents=True)
@@ -392,3 +393,24 @@ def test_check_prints_no_control_character_of_the_platform(root: pathlib.Path, l
     surrogate = check.Findings()
     surrogate.add(check.HINT, "VM id", "a\ud800b")
     assert surrogate.as_text().startswith("hint  VM id          a\\xd800b\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a user takes root")
+def test_what_the_cd_says_is_done_before_anybody_is_asked(root: pathlib.Path, log: Lines) -> None:
+    """The host name, which a lease must carry; and the metadata win where the two differ."""
+    seen: list[str] = []
+
+    def look(exchange: Exchange) -> None:
+        if exchange.service == "imds":
+            seen.append((root / "etc/hostname").read_text())
+
+    chosen = scenario.parse("two", '[vm]\nmedia = "cd"\npassword = "x"\ncomputer_name = "web-1"\n')
+    (root / "dev").mkdir()
+    (root / "dev/sr0").write_bytes(
+        media.image(dataclasses.replace(chosen.vm, computer_name="from-the-cd"))
+    )
+    with Simulator(chosen, on_exchange=look) as platform:
+        provision(boot(platform, root, log))
+        assert platform.reports == ["Ready"]
+    assert seen == ["from-the-cd\n"]
+    assert (root / "etc/hostname").read_text() == "web-1\n"
