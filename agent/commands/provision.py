@@ -228,13 +228,15 @@ def fetch_metadata(boot: "Boot") -> "InstanceMetadata | None":
     from agent.azure import imds
 
     try:
-        needed = not profile.suffices(boot.medium)
-        budget = imds.budget(boot.deadline, is_needed=needed)
-        return imds.instance(boot.imds, budget, boot.log)
+        boot.silence = "it has not answered yet"
+        budget = imds.budget(boot.deadline, is_needed=not profile.suffices(boot.medium))
+        metadata = imds.instance(boot.imds, budget, boot.log)
     except (GaveUp, Refused) as error:
         boot.silence = str(error)
         boot.log.warning(f"going on without instance metadata: {error}")
         return None
+    boot.silence = ""
+    return metadata
 
 
 def find_identity(boot: "Boot", metadata: "InstanceMetadata | None") -> bool:
