@@ -414,3 +414,19 @@ def test_what_the_cd_says_is_done_before_anybody_is_asked(root: pathlib.Path, lo
         assert platform.reports == ["Ready"]
     assert seen == ["from-the-cd\n"]
     assert (root / "etc/hostname").read_text() == "web-1\n"
+
+
+def test_check_knows_a_copy_of_a_disk_that_was_not_generalized(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
+    mark(root, "11111111-2222-3333-4444-555555555555")
+    findings = check.check(boot(platform, root, log))
+    assert not findings.good
+    assert ("bad", "unit") in {(verdict, subject) for verdict, subject, _ in findings.lines}
+    link = root / "etc/systemd/system/multi-user.target.wants/azready.service"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("../azready.service")
+    assert check.check(boot(platform, root, log)).good  # the next boot provisions it anew
+    link.unlink()
+    mark(root, VM_ID)
+    assert check.check(boot(platform, root, log)).good
