@@ -219,6 +219,25 @@ def test_where_no_host_key_is_usable_all_are_made(root: pathlib.Path) -> None:
         assert host_key(root, kind).with_suffix(".pub").stat().st_mode & 0o777 == 0o644
 
 
+def add_user(root: pathlib.Path, home: str) -> None:
+    words = ("useradd", "--shell", "/bin/sh", "--home-dir", home, USER)
+    assert inside(root, *words).returncode == 0
+
+
+def test_nothing_below_a_home_that_is_the_top_becomes_the_users(
+    root: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    (root / SSH).write_text(HEAD + PAM + "AuthorizedKeysFile /etc/ssh/keys/%u\n")
+    add_user(root, "/")
+    key = guests.make_key(tmp_path / "key", "planted")
+    first = boot(root, VM(public_keys=(key,)))
+    assert first.reports == ["Ready"], first.said
+    assert lets_in(root, key=tmp_path / "key")
+    for name in ("", "etc", "etc/ssh", "etc/ssh/keys", f"etc/ssh/keys/{USER}"):
+        assert (root / name).stat().st_uid == 0
+    assert (root / "etc").stat().st_mode & 0o777 == 0o755
+
+
 LINES = st.sampled_from(
     [
         "Include /etc/ssh/sshd_config.d/*.conf",
