@@ -138,16 +138,21 @@ def key_files(server: Server, user: str, uid: int, home: str) -> "tuple[str, ...
 def refusal(server: Server, user: str, groups: "Sequence[str]") -> str:
     """Return the keyword that keeps the user out, in the order in which sshd asks; "" for none.
 
-    Of a pattern user@host the host is not looked at: where the user comes from is not known.
+    Where the user comes from is not known: of user@host, any host may allow, only * denies. Each
+    pattern counts for itself, so that one with ! takes nobody out (allowed_user in auth.c).
     """
-    if _matches(server.deny_users, (user,)):
+
+    def listed(patterns: "Iterable[str]", names: "Sequence[str]") -> bool:
+        return any(fits(pattern, name) for pattern in patterns for name in names)
+
+    if listed((pattern.removesuffix("@*") for pattern in server.deny_users), (user,)):
         return "DenyUsers"
     allowed = tuple(pattern.partition("@")[0] for pattern in server.allow_users)
-    if allowed and not _matches(allowed, (user,)):
+    if allowed and not listed(allowed, (user,)):
         return "AllowUsers"
-    if _matches(server.deny_groups, groups):
+    if listed(server.deny_groups, groups):
         return "DenyGroups"
-    if server.allow_groups and not _matches(server.allow_groups, groups):
+    if server.allow_groups and not listed(server.allow_groups, groups):
         return "AllowGroups"
     return ""
 

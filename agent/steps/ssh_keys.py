@@ -61,8 +61,12 @@ def _authorizing(boot: "Boot", account: "Account", path: str, keys: "list[Key]")
 
 
 def _is_inside(account: "Account", path: str) -> bool:
-    """Tell whether the file is in the user's home, where the user can exchange everything."""
-    return path.startswith(f"{account.home.rstrip('/')}/") and ".." not in path.split("/")
+    """Tell whether the file is in the user's home, where the user can exchange everything.
+
+    What is below a home / is not the user's.
+    """
+    home = account.home.rstrip("/")
+    return bool(home) and path.startswith(f"{home}/") and ".." not in path.split("/")
 
 
 def _inside(account: "Account", path: str) -> "tuple[list[str], str]":

@@ -142,7 +142,10 @@ def test_the_files_of_keys_are_those_of_the_user() -> None:
         ("DenyUsers ann@10.0.0.1\n", ""),
         ("AllowUsers bob\n", "AllowUsers"),
         ("AllowUsers bob ann@192.0.2.*\n", ""),
-        ("AllowUsers * !ann\n", "AllowUsers"),
+        ("AllowUsers * !ann\n", ""),  # each pattern counts for itself
+        ("DenyUsers * !ann\n", "DenyUsers"),
+        ("DenyUsers ann@*\n", "DenyUsers"),
+        ("DenyGroups adm !adm\n", "DenyGroups"),
         ("DenyGroups adm\n", "DenyGroups"),
         ("AllowGroups ssh-users\n", "AllowGroups"),
         ("AllowGroups ssh-* wheel\n", ""),

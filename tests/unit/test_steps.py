@@ -638,13 +638,19 @@ def test_ready_means_that_the_user_can_log_in(
     assert problems(entered) == found
 
 
+def give(path: pathlib.Path, uid: int) -> None:
+    """Let another user have the folder, and everybody enter it."""
+    os.chown(path, uid, 0)
+    path.chmod(0o755)
+
+
 @takes_root
 @pytest.mark.parametrize(
     ("place", "spoil", "why"),
     [
-        ("home/bob", lambda path: os.chown(path, 4321, 0), "belongs to the user id 4321"),
+        ("home/bob", lambda path: give(path, 4321), "belongs to the user id 4321"),
         ("home/bob", lambda path: path.chmod(0o770), "others may write to /home/bob (mode 0770)"),
-        ("home/bob/.ssh", lambda path: os.chown(path, 1001, 1), "belongs to the user id 1001"),
+        ("home/bob/.ssh", lambda path: give(path, 1001), "belongs to the user id 1001"),
         ("home", lambda path: path.chmod(0o777), ""),  # above the home nothing counts
     ],
 )
@@ -669,7 +675,7 @@ def test_a_key_file_that_the_user_cannot_read_does_not_count(
     entered = entering(root, log, "AuthorizedKeysFile /etc/keys/%u\n", **KEYS)
     assert (root / "etc/keys/bob").read_text() == f"{KEY}\n"
     (root / "etc/keys/bob").chmod(0o600)
-    with pytest.raises(GuestError, match=r"bob cannot read it \(mode 0600\)"):
+    with pytest.raises(GuestError, match=r"bob cannot read /etc/keys/bob \(mode 0600\)"):
         list(STEP["login"].changes(entered))
     assert perform(STEP["ssh_keys"].changes(entered), log) == 1
     assert list(STEP["login"].changes(entered)) == []
