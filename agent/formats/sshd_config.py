@@ -27,6 +27,7 @@ class Server:
 
     `key_files` are its files of keys, as they are written; `methods` are the lists of methods of
     which one has to be passed, () for any one method. The patterns are those of the four keywords.
+    `algorithms` are the patterns of the signatures that keys may make, () if they are not known.
     """
 
     key_files: "tuple[str, ...]" = (".ssh/authorized_keys", ".ssh/authorized_keys2")
@@ -40,6 +41,7 @@ class Server:
     deny_users: "tuple[str, ...]" = ()
     allow_groups: "tuple[str, ...]" = ()
     deny_groups: "tuple[str, ...]" = ()
+    algorithms: "tuple[str, ...]" = ()
 
     @property
     def asks_password(self) -> bool:
@@ -107,6 +109,10 @@ def server(values: "Values") -> Server:
     interactive = switch("challengeresponseauthentication", default.keyboard_interactive)
     methods = values.get("authenticationmethods", ["any"])
     files = values.get("authorizedkeysfile", default.key_files)
+    older = values.get("pubkeyacceptedkeytypes", [""])  # its name before OpenSSH 8.5
+    algorithms = values.get("pubkeyacceptedalgorithms", older)[0]
+    if algorithms[:1] in ("", "+", "-", "^"):
+        algorithms = ""  # changes to the default, which sshd alone knows
     return Server(
         key_files=tuple(file for file in files if file.lower() != "none"),
         public_keys=switch("pubkeyauthentication", default.public_keys),
@@ -119,6 +125,7 @@ def server(values: "Values") -> Server:
         deny_users=tuple(values.get("denyusers", ())),
         allow_groups=tuple(values.get("allowgroups", ())),
         deny_groups=tuple(values.get("denygroups", ())),
+        algorithms=tuple(filter(None, algorithms.split(","))),
     )
 
 
@@ -133,6 +140,13 @@ def key_files(server: Server, user: str, uid: int, home: str) -> "tuple[str, ...
         path = "%".join(pieces)
         found.append(path if path.startswith("/") else f"{home.rstrip('/')}/{path}")
     return tuple(found)
+
+
+def accepts(server: Server, kind: str) -> bool:
+    """Return whether sshd accepts signatures of a key of this type; "" for one of any type."""
+    names = (kind, "rsa-sha2-256", "rsa-sha2-512") if kind == "ssh-rsa" else (kind,)
+    known = server.algorithms and kind
+    return not known or any(_matches(server.algorithms, (name,)) for name in names)
 
 
 def refusal(server: Server, user: str, groups: "Sequence[str]") -> str:

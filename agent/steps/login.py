@@ -78,9 +78,13 @@ def _without_key(boot: "Boot", server: "Server", account: "Account") -> str:
     distrusted = ""
     for file in files:
         try:
-            if not authorized_keys.has_any(boot.root.read(file) or b""):
+            kinds = authorized_keys.kinds(boot.root.read(file) or b"")
+            if not kinds:
                 continue
-            why = _distrust(boot, account, file, server.strict)
+            if any(sshd_config.accepts(server, kind) for kind in kinds):
+                why = _distrust(boot, account, file, server.strict)
+            else:
+                why = f"PubkeyAcceptedAlgorithms lacks {', '.join(sorted(kinds))}"
         except GuestError as error:
             why = str(error)  # a pipe, for one; another file may do
         if not why:
@@ -113,8 +117,9 @@ def _distrust(boot: "Boot", account: "Account", file: str, strict: bool) -> str:
             return f"{account.name} cannot read {path} (mode {S_IMODE(status.st_mode):04o})"
         if strict and status.st_mode & 0o022:
             return f"others may write to {path or '/'} (mode {S_IMODE(status.st_mode):04o})"
-        if path in ("", "/", top):
+        if path in ("", "/"):
             return ""
+        strict = strict and path != top
         path = path.rpartition("/")[0]
 
 

@@ -73,6 +73,9 @@ def host_key(root: pathlib.Path, kind: str) -> pathlib.Path:
         (HEAD + PAM + "AuthenticationMethods publickey,password\n", {}, False),
         (HEAD + "UsePAM no\n", {}, True),
         (HEAD + "NoSuchOption yes\n", {}, False),
+        (HEAD + "PubkeyAcceptedAlgorithms rsa-sha2-512\n", {}, False),
+        (HEAD + "PubkeyAcceptedAlgorithms rsa-sha2-512,ssh-ed*\n", {}, True),
+        (HEAD + "PubkeyAcceptedAlgorithms -ssh-ed25519\n", {}, False),
         (HEAD + "MaxAuthTries x\n", {}, False),
         (HEAD + "Subsystem sftp\n", {}, False),
         (HEAD + "Match User root\nUsePAM yes\n", {}, False),  # nothing global in a block
@@ -273,6 +276,32 @@ def test_keys_in_a_folder_that_the_user_cannot_enter_do_not_count(
     assert not lets_in(root, key=tmp_path / "key")
 
 
+def test_a_home_that_the_user_cannot_reach_fails_the_run(
+    root: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    (root / "home").chmod(0o700)
+    key = guests.make_key(tmp_path / "key", "planted")
+    first = boot(root, VM(public_keys=(key,)))
+    assert first.reports == ["ProvisioningFailed"], first.said
+    assert "azureuser cannot read /home (mode 0700)" in first.said
+    assert not lets_in(root, key=tmp_path / "key")
+
+
+def test_a_lock_in_passwd_is_none_for_keys_any_more(
+    root: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    (root / SSH).write_text(HEAD + "UsePAM no\n")
+    (root / "etc/shadow").unlink()
+    add_user(root, f"/home/{USER}")
+    path = root / "etc/passwd"
+    path.write_text(path.read_text().replace(f"\n{USER}:!:", f"\n{USER}:!!:"))
+    assert entry(root, "passwd")[1] == "!!"
+    key = guests.make_key(tmp_path / "key", "planted")
+    first = boot(root, VM(public_keys=(key,)))
+    assert first.reports == ["Ready"], first.said
+    assert lets_in(root, key=tmp_path / "key")
+
+
 def test_a_pipe_of_the_user_in_the_place_of_keys_stops_nothing(
     root: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
@@ -369,7 +398,9 @@ def test_the_files_are_read_as_sshd_reads_them(root: pathlib.Path) -> None:
             return
         compared += 1
         values = sshd._read(Root(str(root)), {}, "ann", ["ann", "adm"])
-        assert sshd_config.server(values) == sshd_config.server(sshd_config.dumped(said.stdout))
+        told = sshd_config.dumped(said.stdout)
+        del told["pubkeyacceptedalgorithms"]  # its default, which the files do not tell
+        assert sshd_config.server(values) == sshd_config.server(told)
 
     compare()
     assert compared > 100

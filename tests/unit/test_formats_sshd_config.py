@@ -134,6 +134,25 @@ def test_the_files_of_keys_are_those_of_the_user() -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "kinds"),
+    [
+        ("", "ssh-rsa ssh-ed25519 ssh-dss"),
+        ("PubkeyAcceptedAlgorithms +ssh-dss\n", "ssh-rsa ssh-ed25519 ssh-dss"),
+        ("PubkeyAcceptedAlgorithms rsa-sha2-256\n", "ssh-rsa"),
+        ("PubkeyAcceptedKeyTypes ssh-*,!ssh-dss\n", "ssh-rsa ssh-ed25519"),
+    ],
+)
+def test_which_types_of_keys_sshd_accepts(config: str, kinds: str) -> None:
+    found = server({"": config})
+    accepted = [
+        kind
+        for kind in ("", "ssh-rsa", "ssh-ed25519", "ssh-dss")
+        if sshd_config.accepts(found, kind)
+    ]
+    assert accepted == ["", *kinds.split()]
+
+
+@pytest.mark.parametrize(
     ("config", "keyword"),
     [
         ("", ""),
