@@ -28,6 +28,7 @@ class Server:
     `key_files` are its files of keys, as they are written; `methods` are the lists of methods of
     which one has to be passed, () for any one method. The patterns are those of the four keywords.
     `algorithms` are the patterns of the signatures that keys may make, () if they are not known.
+    `asks_elsewhere` tells that keys may also come from a command or be certificates.
     """
 
     key_files: "tuple[str, ...]" = (".ssh/authorized_keys", ".ssh/authorized_keys2")
@@ -42,6 +43,7 @@ class Server:
     allow_groups: "tuple[str, ...]" = ()
     deny_groups: "tuple[str, ...]" = ()
     algorithms: "tuple[str, ...]" = ()
+    asks_elsewhere: bool = False
 
     @property
     def asks_password(self) -> bool:
@@ -53,7 +55,9 @@ def settings(content: bytes) -> "list[tuple[str, list[str]]]":
     """Return (keyword in lower case, arguments without their quotes) of each line."""
     found = []
     for line in content.decode("utf-8", "replace").splitlines():
-        words = line.partition("#")[0].replace("=", " ", 1).split()
+        words = line.replace("=", " ", 1).split()
+        # A comment starts at the start of a word.
+        words = words[: next((at for at, word in enumerate(words) if word[0] == "#"), None)]
         if words:
             found.append((words[0].lower(), [word.strip('"') for word in words[1:]]))
     return found
@@ -102,6 +106,9 @@ def server(values: "Values") -> Server:
     """Return what these values make of sshd."""
     default = Server()
 
+    def names(keyword: str) -> bool:
+        return values.get(keyword, ["none"])[0].lower() != "none"
+
     def switch(keyword: str, otherwise: bool) -> bool:
         words = values.get(keyword)
         return words[0].lower() == "yes" if words else otherwise
@@ -119,6 +126,7 @@ def server(values: "Values") -> Server:
         passwords=switch("passwordauthentication", default.passwords),
         keyboard_interactive=switch("kbdinteractiveauthentication", interactive),
         uses_pam=switch("usepam", default.uses_pam),
+        asks_elsewhere=names("authorizedkeyscommand") or names("trustedusercakeys"),
         strict=switch("strictmodes", default.strict),
         methods=() if methods == ["any"] else tuple(tuple(word.split(",")) for word in methods),
         allow_users=tuple(values.get("allowusers", ())),

@@ -16,6 +16,8 @@ from agent.formats.sshd_config import Server
         (b'Include "a" b', [("include", ["a", "b"])]),
         (b"UsePAM", [("usepam", [])]),
         (b"# Port 22", []),
+        (b"Port 22 #23", [("port", ["22"])]),
+        (b"AuthorizedKeysFile /etc/k#ys/%u", [("authorizedkeysfile", ["/etc/k#ys/%u"])]),
         (b"", []),
     ],
 )
