@@ -684,6 +684,16 @@ def test_a_key_file_that_the_user_cannot_read_does_not_count(
     assert list(STEP["login"].changes(entered)) == []
 
 
+@takes_root
+@pytest.mark.parametrize(("file", "warns"), [("/etc/keys", True), ("/etc/keys/%u", False)])
+def test_a_file_of_keys_for_every_account_is_a_warning(
+    root: pathlib.Path, log: Lines, file: str, warns: bool
+) -> None:
+    entering(root, log, f"AuthorizedKeysFile {file}\n", **KEYS)
+    warning = "4 warning: sshd reads /etc/keys for every account: these keys open all of them"
+    assert (warning in log.lines) is warns
+
+
 def test_what_sshd_does_against_the_platforms_word_is_said(root: pathlib.Path, log: Lines) -> None:
     (root / "etc/ssh/sshd_config.d").mkdir(parents=True)
     (root / "etc/ssh/sshd_config").write_text("Include /etc/ssh/sshd_config.d/*.conf\n")
