@@ -238,7 +238,7 @@ def _metadata(boot: "Boot", findings: Findings) -> "InstanceMetadata | None":
         f"user {metadata.admin_username!r}, id {metadata.vm_id}",
     )
     known = boot.vm_id
-    if known and metadata.vm_id.lower() not in (known, identity.swapped(known)):
+    if known and metadata.vm_id.lower() not in identity.spellings(known):
         findings.add(HINT, "VM id", f"IMDS says {metadata.vm_id}, DMI {known}")
     boot.vm_id = known or identity.canonical(metadata.vm_id)
     return metadata

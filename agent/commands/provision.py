@@ -25,7 +25,7 @@ from agent.lock import Busy, Lock
 from agent.log import Quiet
 from agent.machine import identity
 from agent.settings import DEFAULT_PATH
-from agent.steps import DISABLE, EARLY, MARKER, READY, STEPS, media, state
+from agent.steps import DISABLE, EARLY, HOST_KEYS, MARKER, READY, STEPS, media, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _begin(boot: "Boot") -> None:
     if boot.rehearsing or not boot.vm_id:
         return  # without an id, the metadata have to say whether all is done
     if boot.config.steps["media"]:
-        boot.medium = media.find(boot, Quiet(), waits=False)
+        media.look(boot, Quiet(), waits=False)
     boot.profile = profile.merge(None, boot.medium)
     _carry_out(boot, lambda changes: _act(boot, changes), boot.log.warning, EARLY)
 
@@ -163,6 +163,8 @@ def _carry_out(
         if not boot.config.steps[step.name]:
             boot.log.debug(f"steps.{step.name} is off")
             continue
+        if step is HOST_KEYS and step.name in boot.done:
+            continue  # of EARLY, it alone asks nothing of the metadata
         boot.log.status(f"step {step.name}: {step.summary}")
         try:
             act(step.changes(boot))
@@ -172,7 +174,7 @@ def _carry_out(
             warn(str(error))
         else:
             boot.done.add(step.name)
-    if boot.profile.preprovisioned:
+    if boot.profile.preprovisioned and steps is STEPS:  # said once
         boot.log.warning(
             "this VM comes from a pool of preprovisioned VMs, which azready does not support: its "
             "settings may be the pool's, not the owner's"
@@ -244,7 +246,7 @@ def find_identity(boot: "Boot", metadata: "InstanceMetadata | None") -> bool:
     boot.metadata = metadata
     boot.profile = profile.merge(metadata, boot.medium)
     told, known = identity.canonical(metadata.vm_id) if metadata else "", boot.vm_id
-    if known and told and told not in (known, identity.swapped(known)):
+    if known and told and told not in identity.spellings(known):
         boot.log.warning(f"the instance metadata are about another VM ({told}) than {known}")
         return True
     boot.vm_id = told or known
@@ -253,7 +255,7 @@ def find_identity(boot: "Boot", metadata: "InstanceMetadata | None") -> bool:
 
 def has_marker(boot: "Boot") -> bool:
     """Tell whether this VM has been provisioned, as far as its id is known. Raises GuestError."""
-    ids = (boot.vm_id, identity.swapped(boot.vm_id)) if boot.vm_id else ()
+    ids = identity.spellings(boot.vm_id)
     return state.is_provisioned(boot.root, boot.config.state_directory, ids)
 
 

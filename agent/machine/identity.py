@@ -48,6 +48,11 @@ def canonical(text: str) -> str:
     return text if digits and tuple(map(len, groups)) == _GROUPS else ""
 
 
+def spellings(vm_id: str) -> "tuple[str, ...]":
+    """Return the id in both byte orders, nothing for ""."""
+    return (vm_id, swapped(vm_id)) if vm_id else ()
+
+
 def swapped(uuid: str) -> str:
     """Return a canonical UUID with its first three fields byte-swapped (SMBIOS 2.6, 7.2.1)."""
     *fields, fourth, fifth = uuid.split("-")

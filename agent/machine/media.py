@@ -160,5 +160,4 @@ def _medium(
         failed.add(path)
         log.warning(f"{path}: {error}")
         return None
-    log.info(f"provisioning CD: {path}")
     return medium

@@ -26,7 +26,7 @@ from agent.steps.sudo import SUDO
 from agent.steps.user import USER
 from agent.steps.user_data import USER_DATA
 
-__all__ = ["DISABLE", "EARLY", "MARKER", "READY", "STEPS"]
+__all__ = ["DISABLE", "EARLY", "HOST_KEYS", "MARKER", "READY", "STEPS"]
 
 STEPS = (
     MEDIA,  # read host name, user, password and customData from the provisioning CD

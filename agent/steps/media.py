@@ -17,13 +17,21 @@ def changes(boot: "Boot") -> "Changes":
 
     Raises GuestError if there is no CD, and something must come from it.
     """
-    boot.medium = boot.medium or find(boot, boot.log)
+    look(boot, boot.log)
     boot.profile = profile.merge(boot.metadata, boot.medium)
     if boot.medium is None and profile.needs_medium(boot.metadata):
         raise GuestError(
             "no provisioning CD could be read, and some of the profile comes only from there"
         )
     yield from ()
+
+
+def look(boot: "Boot", log: "Log", *, waits: bool = True) -> None:
+    """Set `boot.medium`, unless it is known, and say so; `log` hears why there is none."""
+    if boot.medium is None:
+        boot.medium = find(boot, log, waits=waits)
+        if boot.medium:
+            boot.log.info(f"provisioning CD: {boot.medium.device}")
 
 
 def find(boot: "Boot", log: "Log", *, waits: bool = True) -> "Medium | None":

@@ -27,6 +27,7 @@ from tests.conftest import Lines
 VM_ID = scenario.VM().vm_id
 CONFIG = Config({"media.wait": 0, "steps.user": os.geteuid() == 0})  # making a user takes root
 DIRECTORY = Config().state_directory
+EARLY = ("host_keys", "host_name")
 
 
 @pytest.fixture
@@ -409,9 +410,19 @@ def test_what_the_cd_says_is_done_before_anybody_is_asked(root: pathlib.Path, lo
     (root / "dev/sr0").write_bytes(
         media.image(dataclasses.replace(chosen.vm, computer_name="from-the-cd"))
     )
+    steps: list[str] = []
+    log.watch = steps.append
     with Simulator(chosen, on_exchange=look) as platform:
         provision(boot(platform, root, log))
         assert platform.reports == ["Ready"]
+    assert log.lines[:2] == [
+        "6 provisioning CD: /dev/sr0",
+        "6 write from-the-cd to /etc/hostname",
+    ]
+    assert log.lines.count("6 provisioning CD: /dev/sr0") == 1
+    # Of what was done early, only the host name may change by what the metadata say.
+    early = [sum(text.startswith(f"step {name}:") for text in steps) for name in EARLY]
+    assert dict(zip(EARLY, early, strict=True)) == {"host_keys": 1, "host_name": 2}
     assert seen == ["from-the-cd\n"]
     assert (root / "etc/hostname").read_text() == "web-1\n"
 
@@ -430,3 +441,11 @@ def test_check_knows_a_copy_of_a_disk_that_was_not_generalized(
     link.unlink()
     mark(root, VM_ID)
     assert check.check(boot(platform, root, log)).good
+
+
+def test_a_vm_from_a_pool_is_warned_of_once(
+    platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Profile, "preprovisioned", property(lambda _: True), raising=False)
+    provision(boot(platform, root, log))
+    assert sum("from a pool of preprovisioned VMs" in line for line in log.lines) == 1
