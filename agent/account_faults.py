@@ -5,10 +5,9 @@ date at which it expires, or with a home that root made (passwd(5), shadow(5), s
 """
 
 from agent import accounts
-from agent.account_lock import Locked
 from agent.change import Change
 from agent.errors import GuestError
-from agent.formats.accounts import PASSWD, SHADOW, entry, number, with_entry
+from agent.formats.accounts import PASSWD, SHADOW, entry, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from agent.root import Root
 
 _NO_LOGIN = ("nologin", "false", "true", "sync", "halt", "shutdown")
+_LOCKS = ("!", "*")
 _CHANGED, _MAX, _EXPIRES = 2, 4, 7  # fields of shadow(5), in days
 
 
@@ -32,7 +32,7 @@ def faults(root: "Root", account: "Account", shell: str) -> "Iterator[tuple[str,
             f"set the shell of {name} to {shell}", lambda: _set_shell(root, name, shell)
         )
         yield why, change if root.is_executable(shell) else None
-    if _is_expired(_shadow(root, name)):
+    if _is_expired(entry(root.read(SHADOW) or b"", name)):
         yield (
             f"the account {name} has expired (shadow(5))",
             Change(f"renew the dates of the account {name}", lambda: _renew(root, name)),
@@ -68,10 +68,6 @@ def home_change(root: "Root", account: "Account") -> "Change | None":
     return None
 
 
-def _shadow(root: "Root", name: str) -> "list[str]":
-    return [*entry(root.read(SHADOW) or b"", name), *[""] * 9][:9]
-
-
 def _is_expired(fields: "list[str]") -> bool:
     """Tell whether the account, or a locked password that PAM would demand to change, is too old.
 
@@ -83,23 +79,21 @@ def _is_expired(fields: "list[str]") -> bool:
     expires, changed, most = (number(fields, at) for at in (_EXPIRES, _CHANGED, _MAX))
     if 0 <= expires <= int(today):
         return True
-    if fields[1][:1] not in ("!", "*"):
+    if "".join(fields[1:2])[:1] not in _LOCKS:
         return False
     return changed == 0 or (changed > 0 and most >= 0 and changed + most < int(today))
 
 
 def _renew(root: "Root", name: str) -> None:
-    with Locked(root):
-        content = root.read(SHADOW) or b""
-        fields = _shadow(root, name)
+    def renewed(fields: "list[str]") -> "list[str]":
+        fields = [*fields, *[""] * 9][:9]
         fields[_EXPIRES] = ""
-        if fields[1][:1] in ("!", "*"):
+        if fields[1][:1] in _LOCKS:
             fields[_CHANGED] = accounts.today()
-        root.replace(SHADOW, with_entry(content, fields))
+        return fields
+
+    accounts.edit_entry(root, SHADOW, name, renewed)
 
 
 def _set_shell(root: "Root", name: str, shell: str) -> None:
-    with Locked(root):
-        content = root.read(PASSWD) or b""
-        fields = entry(content, name)
-        root.replace(PASSWD, with_entry(content, [*fields[:6], shell]))
+    accounts.edit_entry(root, PASSWD, name, lambda fields: [*fields[:6], shell])

@@ -175,14 +175,29 @@ def has_password(root: "Root", name: str) -> bool:
 
 def set_password_field(root: "Root", name: str, value: str) -> None:
     """Put a hash or a lock into the shadow entry of the account. Raises GuestError."""
+
+    def with_value(fields: "list[str]") -> "list[str]":
+        if fields[1] == value:
+            return fields
+        return [fields[0], value, today() or fields[2], *fields[3:]]
+
+    edit_entry(root, SHADOW, name, with_value)
+
+
+def edit_entry(
+    root: "Root", path: str, name: str, edit: "Callable[[list[str]], list[str]]"
+) -> None:
+    """Replace the entry `name` of an account file if `edit` changes its fields.
+
+    Raises GuestError, also if there is no such entry.
+    """
     with Locked(root):
-        content = _read(root, SHADOW)
+        content = _read(root, path)
         fields = accounts.entry(content, name)
         if not fields:
-            raise GuestError(f"{SHADOW} has no entry for {name}")
-        if fields[1] != value:
-            changed = [fields[0], value, today() or fields[2], *fields[3:]]
-            _write(root, SHADOW, accounts.with_entry(content, changed))
+            raise GuestError(f"{path} has no entry for {name}")
+        if (changed := edit(fields)) != fields:
+            _write(root, path, accounts.with_entry(content, changed))
 
 
 def today() -> str:

@@ -46,9 +46,14 @@ class Server:
     asks_elsewhere: bool = False
 
     @property
+    def asks_by_pam(self) -> bool:
+        """Tell whether the method keyboard-interactive asks for the password."""
+        return self.keyboard_interactive and self.uses_pam
+
+    @property
     def asks_password(self) -> bool:
         """Tell whether a password lets in, by either of two methods that ask for it."""
-        return self.passwords or (self.keyboard_interactive and self.uses_pam)
+        return self.passwords or self.asks_by_pam
 
 
 def settings(content: bytes) -> "list[tuple[str, list[str]]]":

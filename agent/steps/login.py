@@ -22,23 +22,29 @@ def changes(boot: "Boot") -> "Changes":
     """Change nothing. Raises GuestError, with the reasons, if there is no way in."""
     yield from ()
     account = user.known(boot)
-    if account is None:
-        return
-    name = account.name
-    if sshd.config(boot.root) and boot.root.exists(_CLOSED):
-        raise GuestError(f"nobody could log in as {name}: remove {_CLOSED}, see nologin(5)")
+    if account and (why := _obstacle(boot, account)):
+        raise GuestError(f"nobody could log in as {account.name}: {why}")
+
+
+def _obstacle(boot: "Boot", account: "Account") -> str:
+    """Return what keeps the user out, "" if nothing does. Raises GuestError."""
+    has_sshd = sshd.config(boot.root) is not None
+    if has_sshd and boot.root.exists(_CLOSED):
+        return f"remove {_CLOSED}, see nologin(5)"
     server = sshd.server(boot)
-    if keyword := sshd_config.refusal(server, name, sshd.groups(boot)):
-        raise GuestError(f"nobody could log in as {name}: {keyword} in sshd's configuration")
-    mends = boot.rehearsing and boot.config.steps["user"]
-    for why, change in account_faults.faults(boot.root, account, user.login_shell(boot)):
-        if sshd.config(boot.root) and not (mends and change):
-            raise GuestError(f"nobody could log in as {name}: {why}")
+    if keyword := sshd_config.refusal(server, account.name, sshd.groups(boot)):
+        return f"{keyword} in sshd's configuration"
+    if has_sshd:
+        mends = boot.rehearsing and boot.config.steps["user"]
+        for why, change in account_faults.faults(boot.root, account, user.login_shell(boot)):
+            if not (mends and change):
+                return why
     reasons = {"publickey": _without_key(boot, server, account), **_without_password(boot, server)}
     ways = server.methods or tuple((method,) for method in reasons)
-    if not any(all(not _missing(reasons, method) for method in way) for way in ways):
-        asked = dict.fromkeys(_missing(reasons, method) for way in ways for method in way)
-        raise GuestError(f"nobody could log in as {name}: {'; '.join(filter(None, asked))}")
+    missing = [[why for method in way if (why := _missing(reasons, method))] for way in ways]
+    if [] in missing:
+        return ""
+    return "; ".join(dict.fromkeys(why for way in missing for why in way))
 
 
 def _missing(reasons: "dict[str, str]", method: str) -> str:
@@ -54,10 +60,9 @@ def _without_password(boot: "Boot", server: "Server") -> "dict[str, str]":
     if not (_is_promised(boot, "password") or accounts.has_password(boot.root, name)):
         why = "no password came (one comes on the provisioning CD only)"
     refused = "sshd accepts no passwords"
-    asks = server.keyboard_interactive and server.uses_pam
     return {
         "password": why or (refused if not server.passwords else ""),
-        "keyboard-interactive": why or (refused if not asks else ""),
+        "keyboard-interactive": why or (refused if not server.asks_by_pam else ""),
     }
 
 

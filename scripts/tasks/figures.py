@@ -133,7 +133,7 @@ class Stopwatch:
 
         Raises RuntimeError if it reports nothing.
         """
-        self._arrived.clear()
+        self.reset()
         started = time.monotonic()
         process = subprocess.run(
             words,
@@ -143,11 +143,20 @@ class Stopwatch:
             stderr=subprocess.PIPE,
             text=True,
         )
+        said = process.stderr.strip()[-300:]
+        return self.since(started, f"{words[0]} exited with status {process.returncode}: {said}")
+
+    def reset(self) -> None:
+        """Forget the last Ready."""
+        self._arrived.clear()
+
+    def since(self, started: float, otherwise: str) -> float:
+        """Return the milliseconds from `started` (monotonic) to the Ready that came after it.
+
+        Raises RuntimeError, with the text `otherwise`, if none comes within a second.
+        """
         if not self._arrived.wait(1):
-            said = process.stderr.strip()[-300:]
-            raise RuntimeError(
-                f"{words[0]} reported nothing and exited with status {process.returncode}: {said}"
-            )
+            raise RuntimeError(f"nothing was reported: {otherwise}")
         return (self._received - started) * 1000
 
 

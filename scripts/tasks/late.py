@@ -8,15 +8,15 @@ import pathlib
 import statistics
 import subprocess
 import tempfile
-import threading
 import time
 
 from rich.progress import track
 
 from build.cache import console
 from scripts.simulator import namespace, platform, scenario
-from scripts.simulator.server import Exchange, Simulator
+from scripts.simulator.server import Simulator
 from scripts.tasks import guests
+from scripts.tasks.figures import Stopwatch
 
 _ADDRESSES = (platform.WIRESERVER, platform.IMDS)
 _WAIT = 1.3  # seconds before the network comes up: all that needs none is done by then
@@ -32,22 +32,12 @@ def measure(file: pathlib.Path, runs: int) -> int:
     late: list[float] = []
     # On any address: these come and go. The namespace has no other.
     addresses = {"wireserver": ("", 80), "imds": ("", 8080)}
-    arrived = threading.Event()
-    received = [0.0]
-
-    def note(exchange: Exchange) -> None:
-        if exchange.report == "Ready":
-            received[0] = exchange.received
-            arrived.set()
-
-    with Simulator(scenario.load("healthy"), on_exchange=note, **addresses):
+    stopwatch = Stopwatch()
+    with Simulator(scenario.load("healthy"), on_exchange=stopwatch, **addresses):
         for _ in track(range(runs), "measuring", console=console, transient=True):
             for figures, wait in ((early, 0.0), (late, _WAIT)):
-                arrived.clear()
-                started = _run(file, wait)
-                if not arrived.wait(1):
-                    raise RuntimeError(f"{file} reported nothing")
-                figures.append((received[0] - started) * 1000)
+                stopwatch.reset()
+                figures.append(stopwatch.since(_run(file, wait), f"{file} has ended"))
     whole, after = statistics.median(early), statistics.median(late)
     console.print(
         f"network up: {whole:.1f} ms from exec to Ready; network late: {after:.1f} ms from the "
