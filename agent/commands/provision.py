@@ -75,17 +75,13 @@ def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
     with Lock(boot.root) as lock:
         try:
             if not boot.rehearsing and not lock.take(boot.log):
-                signals.listen()
-                lock.wait(boot.deadline, boot.log)
-                signals.mute()
+                _wait(boot, lock)
             if _is_done(boot):
                 return
             signals.listen()
             if not _work(boot, wrong):
                 return
         except signals.Ended as ended:
-            if not lock.is_mine:
-                raise Busy(f"ended by {ended} while another azready provision is at work") from None
             when = "while Ready was reported" if boot.ready_sent else "before Ready was reported"
             boot.failure = boot.failure or f"terminated by {ended} {when}"
             failure.finish(boot, Deadline(signals.left()), EXIT_FAILED)
@@ -95,18 +91,33 @@ def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
         boot.log.info(f"provisioned: Ready was reported and accepted after {boot.log.elapsed()}")
 
 
+def _wait(boot: "Boot", lock: Lock) -> None:
+    """Wait for the end of another run, which may report Ready. Raises Busy."""
+    try:
+        signals.listen()
+        lock.wait(boot.deadline, boot.log)
+        signals.mute()
+    except signals.Ended as ended:
+        raise Busy(f"ended by {ended} while another azready provision is at work") from None
+
+
 def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
     """Do all that comes before the marker; False if there is nothing to do.
 
     Raises ProvisioningFailed.
     """
+
+    def act(changes: "Iterator[Change]") -> None:
+        signals.listen()  # a clean-up that failed may have hidden a signal
+        _act(boot, changes)
+
     try:
         if wrong:
             raise wrong
         if not find_identity(boot, fetch_metadata(boot)):
             signals.mute()
             return False
-        _carry_out(boot, lambda changes: _act(boot, changes), boot.log.warning)
+        _carry_out(boot, act, boot.log.warning)
         if not boot.rehearsing:
             _or_warn(boot, lambda: boot.root.settle((*_CHANGED, boot.config.state_directory)))
             notify.ready()  # only the report is left: people may log in meanwhile

@@ -3,22 +3,28 @@
 import dataclasses
 import os
 import pathlib
+import signal
 from collections.abc import Iterator
 
 import pytest
 
+from agent import signals
 from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
+from agent.change import Change, Step
 from agent.commands import check
 from agent.commands.failure import ProvisioningFailed
 from agent.commands.provision import provision
+from agent.errors import GuestError
 from agent.formats import hosts
+from agent.lock import Busy, Lock
 from agent.machine import identity, network
 from agent.protocol import kvp
 from agent.root import Root
 from agent.settings import Config
 from agent.steps import state
+from agent.steps.kvp import KVP
 from scripts.simulator import media, scenario
 from scripts.simulator.server import Exchange, Simulator
 from tests.conftest import Lines
@@ -392,3 +398,57 @@ def test_check_prints_no_control_character_of_the_platform(root: pathlib.Path, l
     surrogate = check.Findings()
     surrogate.add(check.HINT, "VM id", "a\ud800b")
     assert surrogate.as_text().startswith("hint  VM id          a\\xd800b\n")
+
+
+# Signals
+
+
+@pytest.fixture
+def signals_armed() -> Iterator[None]:
+    old = {number: signal.getsignal(number) for number in signals.NUMBERS}
+    signals.arm()
+    yield
+    signals.mute()
+    for number, handler in old.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals_armed")
+def test_a_signal_at_the_end_of_the_wait_reports_nothing(
+    platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that was waited for may have reported Ready."""
+    wait = Lock.wait
+
+    def to_the_end(lock: Lock, deadline: Deadline, log: Lines) -> None:
+        holder.__exit__()
+        wait(lock, deadline, log)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Lock, "wait", to_the_end)
+    (root / "run").mkdir()
+    holder = Lock(Root(str(root)))
+    assert holder.take(log)
+    mark(root, VM_ID)
+    with pytest.raises(Busy, match="ended by SIGTERM while another azready"):
+        provision(boot(platform, root, log))
+    assert platform.exchanges == []
+
+
+@pytest.mark.usefixtures("signals_armed")
+def test_a_clean_up_that_fails_hides_no_signal(
+    platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a mounted medium may."""
+
+    def changes(_: Boot) -> Iterator[Change]:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield Change("go on", bool)
+        finally:
+            raise GuestError("cannot remove the folder")
+
+    monkeypatch.setattr("agent.commands.provision.STEPS", (Step("media", "", changes), KVP))
+    with pytest.raises(ProvisioningFailed, match="terminated by SIGTERM before Ready"):
+        provision(boot(platform, root, log))
+    assert platform.reports == ["ProvisioningFailed"]
