@@ -13,12 +13,13 @@ from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
 from agent.change import Change, Step
-from agent.commands import check
+from agent.commands import check, failure
 from agent.commands.failure import ProvisioningFailed
 from agent.commands.provision import provision
 from agent.errors import GuestError
 from agent.formats import hosts
 from agent.lock import Busy, Lock
+from agent.log import LONGEST
 from agent.machine import identity, network
 from agent.protocol import kvp
 from agent.root import Root
@@ -398,6 +399,34 @@ def test_check_prints_no_control_character_of_the_platform(root: pathlib.Path, l
     surrogate = check.Findings()
     surrogate.add(check.HINT, "VM id", "a\ud800b")
     assert surrogate.as_text().startswith("hint  VM id          a\\xd800b\n")
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "agent.commands.check.after_failure",
+        "agent.steps.kvp.write",
+        "agent.azure.wireserver.Wireserver.report_not_ready",
+        "agent.init.enabled",
+    ],
+)
+def test_an_error_while_a_failure_is_told_does_not_hide_it(
+    platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def breaks(*_: object) -> None:
+        raise ValueError("a bug")
+
+    (root / "var/lib/hyperv").mkdir(parents=True)
+    monkeypatch.setattr(place, breaks)
+    reason = "é" * 5000
+    with pytest.raises(ProvisioningFailed) as caught:
+        failure.fail(boot(platform, root, log), GuestError(reason))
+    unsent = place.endswith("report_not_ready")
+    assert platform.reports == ([] if unsent else ["ProvisioningFailed"])
+    told = "Azure was not told: a bug" if unsent else "Azure was told"
+    assert str(caught.value).startswith("provisioning failed: ééé")
+    assert f"; login may not work; {told}; " in str(caught.value)
+    assert len(str(caught.value)) < LONGEST
 
 
 # Signals
