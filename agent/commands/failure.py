@@ -67,11 +67,11 @@ def finish(boot: "Boot", deadline: "Deadline | None", code: int) -> None:
             told = "Azure was told"
         except Exception as error:
             told = f"Azure was not told: {error}"
-    login = boot.account and "login" in boot.done
+    login = "works" if boot.account and "login" in boot.done else "may not work"
+    reason = printable(boot.failure)[:_MAX_REASON]
     signals.mute()
     raise ProvisioningFailed(
-        f"provisioning failed: {printable(boot.failure)[:_MAX_REASON]}; login {'works' if login else 'may not work'}; "
-        f"{told}; {_next(boot)}",
+        f"provisioning failed: {reason}; login {login}; {told}; {_next(boot)}",
         code,
     ) from None
 
@@ -79,10 +79,11 @@ def finish(boot: "Boot", deadline: "Deadline | None", code: int) -> None:
 def _next(boot: "Boot") -> str:
     """Return what happens after a failure."""
     try:
-        if init.enabled(boot.root):
-            return "tried again at the next boot"
-    except Exception:
-        pass
+        again = init.enabled(boot.root)
+    except Exception as error:
+        return f"tried again if a boot starts azready: {error}"
+    if again:
+        return "tried again at the next boot"
     return "no boot tries again: run azready provision, or azready install"
 
 
