@@ -42,11 +42,12 @@ def faults(root: "Root", account: "Account", shell: str) -> "Iterator[tuple[str,
 def _shell_fault(root: "Root", account: "Account") -> str:
     """Return why the shell lets nobody in, "" if it does."""
     shell = account.shell or "/bin/sh"
+    refuses = f"the shell {shell} of {account.name} refuses logins"
     if shell.rpartition("/")[2] in _NO_LOGIN:
-        return f"the shell {shell} of {account.name} refuses logins"
+        return refuses
     if not root.is_executable(shell):
         return f"the shell {shell} of {account.name} does not exist"
-    return ""
+    return refuses if root.resolve(shell).rpartition("/")[2] in _NO_LOGIN else ""
 
 
 def home_change(root: "Root", account: "Account") -> "Change | None":

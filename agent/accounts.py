@@ -91,7 +91,8 @@ def is_complete(root: "Root", account: Account) -> bool:
 def needs_shadow(root: "Root", name: str) -> bool:
     """Tell whether `create` will write the shadow entry, for an account that may not exist yet."""
     fields = accounts.entry(_read(root, PASSWD), name)
-    kept_elsewhere = bool(fields) and fields[1] != "x"
+    # Without a shadow, useradd locks the account in passwd, which no key opens without PAM.
+    kept_elsewhere = bool(fields) and fields[1] != "x" and fields[1][:1] != LOCKED
     return not kept_elsewhere and not accounts.entry(_read(root, SHADOW), name)
 
 
@@ -230,8 +231,11 @@ def _complete(root: "Root", name: str, shell: str) -> None:
         _write(root, GROUP, accounts.with_entry(group, [name, "x", str(account.gid), ""]))
     if needs_shadow(root, name):
         days = [str(settings[key]) for key in ("PASS_MIN_DAYS", "PASS_MAX_DAYS", "PASS_WARN_AGE")]
-        entry = [name, LOCKED, today(), *days, "", "", ""]
+        field = fields[1] if fields and fields[1] != "x" else LOCKED
+        entry = [name, field, today(), *days, "", "", ""]
         _write(root, SHADOW, accounts.with_entry(_read(root, SHADOW), entry))
+        if fields:
+            _write(root, PASSWD, accounts.with_entry(passwd, [name, "x", *fields[2:]]))
     if not fields:
         ids = [str(account.uid), str(account.gid)]
         entry = [name, "x", *ids, "", account.home, shell]

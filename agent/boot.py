@@ -23,10 +23,11 @@ class Boot:
     lets the kernel mount one that our own readers cannot read.
 
     Found: `vm_id` ("" if unknown), `metadata` and `medium` (None without), `silence` (why there is
-    no metadata), `profile`, `old_name` of this machine (from the step `host_name`), the user's
-    `account` (None before the step `user`, and without a user), what the `server` for SSH does for
-    the user (None before anybody asked), the `promised` ways to log in, "key" and "password", that
-    steps have made or, in a rehearsal, would make; `notes` for the success report.
+    no metadata), `profile`, `old_name` of this machine and the `leases` that it got under it (from
+    the step `host_name`), the user's `account` (None before the step `user`, and without a user),
+    what the `server` for SSH does for the user (None before anybody asked), the `promised` ways to
+    log in, "key" and "password", that steps have made or, in a rehearsal, would make; `notes` for
+    the success report.
 
     Done: names of the steps that succeeded; `failure`, why the run fails, "" until then;
     `ready_sent`, whether Ready may have reached the platform.
@@ -56,6 +57,7 @@ class Boot:
         self.mounts = mounts
         self.vm_id = ""
         self.old_name = ""
+        self.leases: "dict[str, int] | None" = None
         self.metadata: "InstanceMetadata | None" = None
         self.silence = ""
         self.medium: "Medium | None" = None

@@ -53,15 +53,21 @@ class Transient(AzreadyError):
     """One attempt failed, and another may succeed.
 
     `wait` is the pause that this failure asks for, in seconds (Retry-After, or a rule of the
-    protocol); None leaves it to the backoff. `exit_code` is the exit status of the run if the
-    deadline allows no other attempt.
+    protocol); None leaves it to the backoff. `no_way` tells that the kernel knows no way to the
+    platform. `exit_code` is the exit status of the run if the deadline allows no other attempt.
     """
 
     def __init__(
-        self, message: str, *, wait: "float | None" = None, exit_code: int = EXIT_UNREACHABLE
+        self,
+        message: str,
+        *,
+        wait: "float | None" = None,
+        no_way: bool = False,
+        exit_code: int = EXIT_UNREACHABLE,
     ) -> None:
         super().__init__(message)
         self.wait = wait
+        self.no_way = no_way
         self.exit_code = exit_code
 
 

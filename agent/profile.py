@@ -69,6 +69,12 @@ def merge(metadata: "InstanceMetadata | None", medium: "Medium | None") -> Profi
     )
 
 
+def suffices(medium: "Medium | None") -> bool:
+    """Tell whether the CD alone says enough for somebody to log in."""
+    given = medium.environment if medium else Environment()
+    return bool(given.user_name and (given.password or given.public_keys))
+
+
 def needs_medium(metadata: "InstanceMetadata | None") -> bool:
     """Tell whether something can come from the CD only: a password, customData, or everything."""
     if metadata is None or not metadata.admin_username:

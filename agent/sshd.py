@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from agent.root import Root
 
 # Where an ordinary user comes from: TEST-NET-1 (RFC 5737), so that no condition on an address fits.
-_FROM = "host=client.invalid,addr=192.0.2.1"
+# A Match for address or port of the server needs these, too.
+_FROM = "host=client.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"
 _NO_FOLDER = "Missing privilege separation directory: "
 
 
@@ -70,7 +71,10 @@ def _asked(boot: "Boot") -> "sshd_config.Values | None":
                 boot.log.debug(str(error))
         if result.code == 0:
             return sshd_config.dumped(result.output)
-        if "onfiguration option" in result.output or "nsupported option" in result.output:
+        # What ends sshd is its last line: "FILE line N: ...", or how many options are bad. It also
+        # writes of options that it does without, before it misses a host key.
+        last = result.output.rstrip().rpartition("\n")[2]
+        if " line " in last or "configuration option" in last:
             raise GuestError(f"sshd cannot use its configuration: {sshd} {option} {result}")
         boot.log.debug(f"{sshd} {option} {result}")
     return None

@@ -113,7 +113,10 @@ def exchange(
     except TimeoutError:
         raise Transient(f"time ran out {step}") from None
     except OSError as error:
-        raise Transient(f"{reason(error)} {step}") from None
+        from errno import EADDRNOTAVAIL, EHOSTUNREACH, ENETDOWN, ENETUNREACH
+
+        no_way = error.errno in (EADDRNOTAVAIL, EHOSTUNREACH, ENETDOWN, ENETUNREACH)
+        raise Transient(f"{reason(error)} {step}", no_way=no_way) from None
     except HttpError as error:
         raise Transient(f"{error} (from {what})", exit_code=error.exit_code) from None
     finally:

@@ -1,7 +1,7 @@
 """The Instance Metadata Service: one GET, answered with JSON (agent/README.md).
 
 IMDS is a help, not a condition. It has its own budget, at most a quarter of the deadline and 5
-minutes: if it is dead, Ready is still reported.
+minutes, or 10 s if the CD says enough: if it is dead, Ready is still reported.
 """
 
 from agent.azure.http import Endpoint, exchange
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "http://169.254.169.254"
 LONGEST_BUDGET = 300.0  # seconds
+SHORT_BUDGET = 10.0  # seconds
 GONE_BUDGET = 70.0  # seconds that a 410 may last, as documented
 
 _TARGETS = (
@@ -25,9 +26,10 @@ _TARGETS = (
 _HEADERS = {"Metadata": "true"}
 
 
-def budget(deadline: Deadline) -> Deadline:
-    """Return the part of `deadline` that IMDS may use."""
-    return deadline.within(min(deadline.seconds / 4, LONGEST_BUDGET))
+def budget(deadline: Deadline, *, is_needed: bool = True) -> Deadline:
+    """Return the part of `deadline` that IMDS may use; little if the CD says enough."""
+    longest = LONGEST_BUDGET if is_needed else SHORT_BUDGET
+    return deadline.within(min(deadline.seconds / 4, longest))
 
 
 def instance(endpoint: Endpoint, deadline: Deadline, log: "Log") -> imds.InstanceMetadata:

@@ -2,6 +2,7 @@
 
 A try raises `Transient` to be repeated; every other exception ends the loop. Pauses grow from 1 s
 to 15 s with jitter, unless the failure itself names one (Retry-After, or a rule of the protocol).
+Where the kernel knows no way to the platform, the next change of the network ends the pause.
 All time is monotonic: at a first boot the wall clock jumps.
 """
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from agent.log import Log
+    from agent.machine.watch import Watch
 
     T = TypeVar("T")
 
@@ -47,6 +49,38 @@ def retry(what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log") ->
     Raises GaveUp, with the text and exit status of the last failure, if the deadline allows no
     further try; and every other exception of `once`.
     """
+    with _Pauses() as pauses:
+        return _retry(what, once, deadline, log, pauses)
+
+
+class _Pauses:
+    """Pauses between two tries: sleep, or a wait for a way to the platform."""
+
+    def __init__(self) -> None:
+        self._watch: "Watch | None" = None
+
+    def __enter__(self) -> "_Pauses":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._watch:
+            self._watch.close()
+
+    def take(self, seconds: float, *, no_way: bool) -> None:
+        """Pause; at most `seconds` where the network may change the answer."""
+        if not no_way:
+            sleep(seconds)
+            return
+        if self._watch is None:
+            from agent.machine.watch import Watch
+
+            self._watch = Watch()
+        self._watch.wait(seconds)
+
+
+def _retry(
+    what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log", pauses: _Pauses
+) -> "T":
     attempt = 0
     while True:
         attempt += 1
@@ -63,13 +97,15 @@ def retry(what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log") ->
                 ) from None
             wait = failure.wait if failure.wait or attempt <= AT_ONCE else None
             pause = _backoff(attempt) if wait is None else min(wait, LONGEST_WAIT)
+            if failure.no_way:
+                pause = FIRST_PAUSE
             pause = min(pause, left - LAST_TRY)
             # Without --verbose, only powers of two are shown: a console must not fill up.
             say = log.warning if attempt & (attempt - 1) == 0 else log.debug
             took = monotonic() - started
             tried = f"try {attempt}" + _hidden(attempt) * (not log.verbose)
             say(f"{what}: {tried} failed after {took:.3f} s: {failure}; next try in {pause:.1f} s")
-            sleep(pause)
+            pauses.take(pause, no_way=failure.no_way)
         else:
             log.debug(f"{what}: try {attempt} succeeded after {monotonic() - started:.3f} s")
             return result

@@ -14,6 +14,7 @@ from agent.errors import EXIT_DONE, EXIT_FAILED, AzreadyError
 from agent.init import rivals
 from agent.log import Quiet, printable
 from agent.machine import identity, network
+from agent.steps import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ def check(boot: "Boot") -> Findings:
     _goal_state(boot, findings)
     _medium(boot, findings)
     done = _marker(boot, findings)
-    _unit(boot, findings)
+    _unit(boot, findings, done)
     found = [name for name in TOOLS if programs.find(boot.root, name)]
     findings.add(
         GOOD,
@@ -126,7 +127,7 @@ def after_failure(boot: "Boot") -> "list[str]":
     findings = Findings()
     _privilege(boot, findings)
     _rival(boot, findings)
-    if boot.metadata is None:
+    if boot.silence:
         findings.add(HINT, "IMDS", "there is no instance metadata")
     _medium(boot, findings, search=False)
     _network(findings)
@@ -266,7 +267,7 @@ def _medium(boot: "Boot", findings: Findings, *, search: bool = True) -> None:
 
     drives = list(boot.config.devices) or devices(boot.root)
     if search:
-        boot.medium = media.find(boot) if drives else None
+        boot.medium = media.find(boot, boot.log) if drives else None
     if boot.medium:
         has = [
             name
@@ -312,14 +313,23 @@ def _marker(boot: "Boot", findings: Findings) -> bool:
     return done
 
 
-def _unit(boot: "Boot", findings: Findings) -> None:
+def _unit(boot: "Boot", findings: Findings, done: bool) -> None:
+    """Tell whether a boot runs azready; `done` if this VM needs none."""
     where = init.enabled(boot.root)
     if where:
         findings.add(GOOD, "unit", f"azready is enabled: {', '.join(where)}")
-    else:
+        return
+    if not done and state.others(boot.root, boot.config.state_directory):
         findings.add(
-            HINT,
+            BAD,
             "unit",
-            "azready is not enabled: no boot runs it (expected after a first boot; "
-            "azready install enables it)",
+            "no boot runs azready, and its markers are those of another VM: the disk was copied "
+            "without azready generalize; run azready provision",
         )
+        return
+    findings.add(
+        HINT,
+        "unit",
+        "azready is not enabled: no boot runs it (expected after a first boot; "
+        "azready install enables it)",
+    )

@@ -22,16 +22,17 @@ from agent.errors import (
 )
 from agent.init import rivals
 from agent.lock import Busy, Lock
+from agent.log import Quiet
 from agent.machine import identity
 from agent.settings import DEFAULT_PATH
-from agent.steps import DISABLE, MARKER, READY, STEPS, state
+from agent.steps import DISABLE, EARLY, MARKER, READY, STEPS, media, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.boot import Boot
-    from agent.change import Change
+    from agent.change import Change, Step
     from agent.log import Log
     from agent.protocol.imds import InstanceMetadata
 
@@ -114,6 +115,7 @@ def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
     try:
         if wrong:
             raise wrong
+        _begin(boot)
         if not find_identity(boot, fetch_metadata(boot)):
             signals.mute()
             return False
@@ -126,6 +128,20 @@ def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
     except Exception as error:
         failure.fail(boot, error)
     return True
+
+
+def _begin(boot: "Boot") -> None:
+    """Do what needs no network, which may not be there yet. Raises GuestError.
+
+    The CD is read, host keys are generated, and the host name is set before anybody asks for a
+    lease. The metadata may still change the name.
+    """
+    if boot.rehearsing or not boot.vm_id:
+        return  # without an id, the metadata have to say whether all is done
+    if boot.config.steps["media"]:
+        boot.medium = media.find(boot, Quiet(), waits=False)
+    boot.profile = profile.merge(None, boot.medium)
+    _carry_out(boot, lambda changes: _act(boot, changes), boot.log.warning, EARLY)
 
 
 def rehearse(boot: "Boot") -> "tuple[list[str], list[str]]":
@@ -151,9 +167,10 @@ def _carry_out(
     boot: "Boot",
     act: "Callable[[Iterator[Change]], object]",
     warn: "Callable[[str], object]",
+    steps: "Sequence[Step]" = STEPS,
 ) -> None:
-    """Hand the stream of every step that is switched on to `act`. Raises GuestError."""
-    for step in STEPS:
+    """Hand the stream of each of `steps` that is switched on to `act`. Raises GuestError."""
+    for step in steps:
         if not boot.config.steps[step.name]:
             boot.log.debug(f"steps.{step.name} is off")
             continue
@@ -222,17 +239,21 @@ def fetch_metadata(boot: "Boot") -> "InstanceMetadata | None":
     from agent.azure import imds
 
     try:
-        return imds.instance(boot.imds, imds.budget(boot.deadline), boot.log)
+        boot.silence = "it has not answered yet"
+        budget = imds.budget(boot.deadline, is_needed=not profile.suffices(boot.medium))
+        metadata = imds.instance(boot.imds, budget, boot.log)
     except (GaveUp, Refused) as error:
         boot.silence = str(error)
         boot.log.warning(f"going on without instance metadata: {error}")
         return None
+    boot.silence = ""
+    return metadata
 
 
 def find_identity(boot: "Boot", metadata: "InstanceMetadata | None") -> bool:
     """Keep the metadata, and take the VM id as they spell it; False if all is done."""
     boot.metadata = metadata
-    boot.profile = profile.merge(metadata, None)
+    boot.profile = profile.merge(metadata, boot.medium)
     told, known = identity.canonical(metadata.vm_id) if metadata else "", boot.vm_id
     if known and told and told not in (known, identity.swapped(known)):
         boot.log.warning(f"the instance metadata are about another VM ({told}) than {known}")

@@ -90,7 +90,7 @@ def merged(content: bytes, keys: "Iterable[Key]") -> bytes:
 
     Missing keys are appended; every existing line stays byte for byte.
     """
-    present = set(_present(content))
+    present = {(is_authority, blob) for is_authority, _, blob in _present(content)}
     new = []
     for key in keys:
         identity = (_is_authority(key.options), key.blob)
@@ -101,9 +101,12 @@ def merged(content: bytes, keys: "Iterable[Key]") -> bytes:
     return content + separator + b"".join(new)
 
 
-def has_any(content: bytes) -> bool:
-    """Return whether an authorized_keys file lets anybody in, by a key or by a certificate."""
-    return any(_present(content))
+def kinds(content: bytes) -> "set[str]":
+    """Return the types of the keys in an authorized_keys file, "" for any that signs certificates.
+
+    The file lets nobody in if there are none.
+    """
+    return {"" if is_authority else kind for is_authority, kind, _ in _present(content)}
 
 
 def sort(
@@ -132,13 +135,13 @@ def sort(
     return by_path, remarks
 
 
-def _present(content: bytes) -> "Iterator[tuple[bool, str]]":
-    """Yield (whether it is a certificate authority, its base64 text) for each key of a file."""
+def _present(content: bytes) -> "Iterator[tuple[bool, str, str]]":
+    """Yield (whether it is a certificate authority, type, base64 text) for each key of a file."""
     for line in content.decode("utf-8", "replace").splitlines():
         if not line.lstrip().startswith("#"):
             options, kind, rest = _words(line)
             if kind in _FIELDS and rest:
-                yield _is_authority(options), _cut(rest)[0]
+                yield _is_authority(options), kind, _cut(rest)[0]
 
 
 def _words(line: str) -> "tuple[str, str, str]":

@@ -27,6 +27,8 @@ class Server:
 
     `key_files` are its files of keys, as they are written; `methods` are the lists of methods of
     which one has to be passed, () for any one method. The patterns are those of the four keywords.
+    `algorithms` are the patterns of the signatures that keys may make, () if they are not known.
+    `asks_elsewhere` tells that keys may also come from a command or be certificates.
     """
 
     key_files: "tuple[str, ...]" = (".ssh/authorized_keys", ".ssh/authorized_keys2")
@@ -40,6 +42,8 @@ class Server:
     deny_users: "tuple[str, ...]" = ()
     allow_groups: "tuple[str, ...]" = ()
     deny_groups: "tuple[str, ...]" = ()
+    algorithms: "tuple[str, ...]" = ()
+    asks_elsewhere: bool = False
 
     @property
     def asks_password(self) -> bool:
@@ -51,7 +55,9 @@ def settings(content: bytes) -> "list[tuple[str, list[str]]]":
     """Return (keyword in lower case, arguments without their quotes) of each line."""
     found = []
     for line in content.decode("utf-8", "replace").splitlines():
-        words = line.partition("#")[0].replace("=", " ", 1).split()
+        words = line.replace("=", " ", 1).split()
+        # A comment starts at the start of a word.
+        words = words[: next((at for at, word in enumerate(words) if word[0] == "#"), None)]
         if words:
             found.append((words[0].lower(), [word.strip('"') for word in words[1:]]))
     return found
@@ -100,6 +106,9 @@ def server(values: "Values") -> Server:
     """Return what these values make of sshd."""
     default = Server()
 
+    def names(keyword: str) -> bool:
+        return values.get(keyword, ["none"])[0].lower() != "none"
+
     def switch(keyword: str, otherwise: bool) -> bool:
         words = values.get(keyword)
         return words[0].lower() == "yes" if words else otherwise
@@ -107,18 +116,24 @@ def server(values: "Values") -> Server:
     interactive = switch("challengeresponseauthentication", default.keyboard_interactive)
     methods = values.get("authenticationmethods", ["any"])
     files = values.get("authorizedkeysfile", default.key_files)
+    older = values.get("pubkeyacceptedkeytypes", [""])  # its name before OpenSSH 8.5
+    algorithms = values.get("pubkeyacceptedalgorithms", older)[0]
+    if algorithms[:1] in ("", "+", "-", "^"):
+        algorithms = ""  # changes to the default, which sshd alone knows
     return Server(
         key_files=tuple(file for file in files if file.lower() != "none"),
         public_keys=switch("pubkeyauthentication", default.public_keys),
         passwords=switch("passwordauthentication", default.passwords),
         keyboard_interactive=switch("kbdinteractiveauthentication", interactive),
         uses_pam=switch("usepam", default.uses_pam),
+        asks_elsewhere=names("authorizedkeyscommand") or names("trustedusercakeys"),
         strict=switch("strictmodes", default.strict),
         methods=() if methods == ["any"] else tuple(tuple(word.split(",")) for word in methods),
         allow_users=tuple(values.get("allowusers", ())),
         deny_users=tuple(values.get("denyusers", ())),
         allow_groups=tuple(values.get("allowgroups", ())),
         deny_groups=tuple(values.get("denygroups", ())),
+        algorithms=tuple(filter(None, algorithms.split(","))),
     )
 
 
@@ -135,19 +150,31 @@ def key_files(server: Server, user: str, uid: int, home: str) -> "tuple[str, ...
     return tuple(found)
 
 
+def accepts(server: Server, kind: str) -> bool:
+    """Return whether sshd accepts signatures of a key of this type; "" for one of any type."""
+    names = (kind, "rsa-sha2-256", "rsa-sha2-512") if kind == "ssh-rsa" else (kind,)
+    known = server.algorithms and kind
+    return not known or any(_matches(server.algorithms, (name,)) for name in names)
+
+
 def refusal(server: Server, user: str, groups: "Sequence[str]") -> str:
     """Return the keyword that keeps the user out, in the order in which sshd asks; "" for none.
 
-    Of a pattern user@host the host is not looked at: where the user comes from is not known.
+    Where the user comes from is not known: of user@host, any host may allow, only * denies. Each
+    pattern counts for itself, so that one with ! takes nobody out (allowed_user in auth.c).
     """
-    if _matches(server.deny_users, (user,)):
+
+    def listed(patterns: "Iterable[str]", names: "Sequence[str]") -> bool:
+        return any(fits(pattern, name) for pattern in patterns for name in names)
+
+    if listed((pattern.removesuffix("@*") for pattern in server.deny_users), (user,)):
         return "DenyUsers"
     allowed = tuple(pattern.partition("@")[0] for pattern in server.allow_users)
-    if allowed and not _matches(allowed, (user,)):
+    if allowed and not listed(allowed, (user,)):
         return "AllowUsers"
-    if _matches(server.deny_groups, groups):
+    if listed(server.deny_groups, groups):
         return "DenyGroups"
-    if server.allow_groups and not _matches(server.allow_groups, groups):
+    if server.allow_groups and not listed(server.allow_groups, groups):
         return "AllowGroups"
     return ""
 

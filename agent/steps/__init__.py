@@ -26,16 +26,16 @@ from agent.steps.sudo import SUDO
 from agent.steps.user import USER
 from agent.steps.user_data import USER_DATA
 
-__all__ = ["DISABLE", "MARKER", "READY", "STEPS"]
+__all__ = ["DISABLE", "EARLY", "MARKER", "READY", "STEPS"]
 
 STEPS = (
     MEDIA,  # read host name, user, password and customData from the provisioning CD
+    HOST_KEYS,  # generate host keys, without which sshd lets nobody in
     PROFILE,  # make sure that the platform said anything at all
     HOST_NAME,  # set it in the kernel, /etc/hostname and /etc/hosts
     PUBLISH_HOST_NAME,  # renew a DHCP lease, so that DNS learns the new name
     USER,  # create account, home and group memberships
     SUDO,  # let the user become root
-    HOST_KEYS,  # generate host keys, without which sshd lets nobody in
     SSHD,  # allow or forbid logins with a password
     SSH_KEYS,  # authorize the user's keys, where sshd looks for them
     PASSWORD,  # set the password, or lock it
@@ -44,4 +44,7 @@ STEPS = (
     USER_DATA,  # save it
     KVP,  # record the success for the Hyper-V host
 )
+# Carried out before the metadata are fetched, too: they need no network, and take long or should
+# come before DHCP.
+EARLY = (HOST_KEYS, HOST_NAME)
 # READY, MARKER and DISABLE follow; they cannot be switched off, and each needs the one before.

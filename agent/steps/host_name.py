@@ -6,6 +6,7 @@ import posix
 from agent.change import Change, Step
 from agent.errors import GuestError, reason
 from agent.formats import hosts
+from agent.steps import publish_host_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,12 +32,15 @@ def changes(boot: "Boot") -> "Changes":
     if name != wanted:
         boot.log.info(f"the host name {wanted!r} is not valid; using {name}")
     problems = []
-    boot.old_name = posix.uname().nodename if boot.root.is_live else ""
-    for change in _places(boot.root, name, boot.old_name):
+    current = posix.uname().nodename if boot.root.is_live else ""
+    boot.old_name = boot.old_name or current
+    for change in _places(boot.root, name, current):
         try:
             yield change
         except GuestError as error:
             problems.append(str(error))
+    if boot.leases is None:
+        boot.leases = publish_host_name.leases(boot.root)
     if problems:
         raise GuestError("; ".join(problems))
 

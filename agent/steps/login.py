@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from agent.formats.accounts import Account
     from agent.formats.sshd_config import Server
 
+_CLOSED = "/etc/nologin"  # where it exists, sshd or PAM lets in root alone
+
 
 def changes(boot: "Boot") -> "Changes":
     """Change nothing. Raises GuestError, with the reasons, if there is no way in."""
@@ -23,6 +25,8 @@ def changes(boot: "Boot") -> "Changes":
     if account is None:
         return
     name = account.name
+    if sshd.config(boot.root) and boot.root.exists(_CLOSED):
+        raise GuestError(f"nobody could log in as {name}: remove {_CLOSED}, see nologin(5)")
     server = sshd.server(boot)
     if keyword := sshd_config.refusal(server, name, sshd.groups(boot)):
         raise GuestError(f"nobody could log in as {name}: {keyword} in sshd's configuration")
@@ -66,6 +70,8 @@ def _without_key(boot: "Boot", server: "Server", account: "Account") -> str:
     """Return why no key lets anybody in, "" if one does."""
     if not server.public_keys:
         return "sshd accepts no keys (PubkeyAuthentication no)"
+    if server.asks_elsewhere:
+        return ""  # the image's author has a way of their own
     files = sshd_config.key_files(server, account.name, account.uid, account.home)
     if not files:
         return "sshd reads no file of keys (AuthorizedKeysFile none)"
@@ -73,11 +79,19 @@ def _without_key(boot: "Boot", server: "Server", account: "Account") -> str:
         return ""
     distrusted = ""
     for file in files:
-        if authorized_keys.has_any(boot.root.read(file) or b""):
-            why = _distrust(boot, account, file) if server.strict else ""
-            if not why:
-                return ""
-            distrusted = distrusted or f"sshd ignores the keys in {file}: {why}"
+        try:
+            kinds = authorized_keys.kinds(boot.root.read(file) or b"")
+            if not kinds:
+                continue
+            if any(sshd_config.accepts(server, kind) for kind in kinds):
+                why = _distrust(boot, account, file, server.strict)
+            else:
+                why = f"PubkeyAcceptedAlgorithms lacks {', '.join(sorted(kinds))}"
+        except GuestError as error:
+            why = str(error)  # a pipe, for one; another file may do
+        if not why:
+            return ""
+        distrusted = distrusted or f"sshd ignores the keys in {file}: {why}"
     keys = boot.profile.public_keys
     by_path, remarks = authorized_keys.sort(account.name, keys, files)
     if keys and not by_path:
@@ -85,25 +99,29 @@ def _without_key(boot: "Boot", server: "Server", account: "Account") -> str:
     return distrusted or "no SSH key came"
 
 
-def _distrust(boot: "Boot", account: "Account", file: str) -> str:
-    """Return why sshd distrusts a file of keys with StrictModes, "" if it does not.
+def _distrust(boot: "Boot", account: "Account", file: str, strict: bool) -> str:
+    """Return why sshd cannot read a file of keys as the user or distrusts it, "" if it does not.
 
-    It, and each folder up to the home or the top, belongs to the user or to root, and nobody else
-    may write there (safe_path in OpenSSH's misc.c).
+    With StrictModes, it and each folder up to the home or the top belongs to the user or to root,
+    and nobody else may write there (safe_path in OpenSSH's misc.c).
     """
-    path, top = boot.root.resolve(file), boot.root.resolve(account.home.rstrip("/") or "/")
+    path = target = boot.root.resolve(file)
+    top = boot.root.resolve(account.home.rstrip("/") or "/")
     while True:
         status = boot.root.status(path or "/")
         if status is None:
             return f"{path} cannot be looked at"
-        if status.st_uid not in (0, account.uid):
+        if strict and status.st_uid not in (0, account.uid):
             return f"{path or '/'} belongs to the user id {status.st_uid}"
-        if path == file and status.st_uid != account.uid and not status.st_mode & 0o044:
-            return f"{account.name} cannot read it (mode {S_IMODE(status.st_mode):04o})"
-        if status.st_mode & 0o022:
+        needed = 0o044 if path == target else 0o011
+        # The top of a tree may be closed while the tree is built.
+        if path and status.st_uid != account.uid and not status.st_mode & needed:
+            return f"{account.name} cannot read {path} (mode {S_IMODE(status.st_mode):04o})"
+        if strict and status.st_mode & 0o022:
             return f"others may write to {path or '/'} (mode {S_IMODE(status.st_mode):04o})"
-        if path in ("", "/", top):
+        if path in ("", "/"):
             return ""
+        strict = strict and path != top
         path = path.rpartition("/")[0]
 
 

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.boot import Boot
     from agent.change import Changes
+    from agent.log import Log
     from agent.machine.media import Medium
 
 
@@ -16,7 +17,7 @@ def changes(boot: "Boot") -> "Changes":
 
     Raises GuestError if there is no CD, and something must come from it.
     """
-    boot.medium = boot.medium or find(boot)
+    boot.medium = boot.medium or find(boot, boot.log)
     boot.profile = profile.merge(boot.metadata, boot.medium)
     if boot.medium is None and profile.needs_medium(boot.metadata):
         raise GuestError(
@@ -25,8 +26,8 @@ def changes(boot: "Boot") -> "Changes":
     yield from ()
 
 
-def find(boot: "Boot") -> "Medium | None":
-    """Return the CD, None without; one that something must come from is waited for."""
+def find(boot: "Boot", log: "Log", *, waits: bool = True) -> "Medium | None":
+    """Return the CD, None without; one that something must come from may be waited for."""
     from agent.machine import media, mount
 
     def by_kernel(device: str) -> "dict[str, bytes]":
@@ -35,9 +36,9 @@ def find(boot: "Boot") -> "Medium | None":
         place = f"{boot.config.state_directory}/media"
         return mount.read_files(boot.root, device, place, (media.DOCUMENT, media.CUSTOM_DATA))
 
-    waits = boot.mounts and profile.needs_medium(boot.metadata)
+    waits = waits and boot.mounts and profile.needs_medium(boot.metadata)
     wait = boot.deadline.within(boot.config.media_wait if waits else 0.0)
-    return media.find(boot.root, boot.config.devices, wait, by_kernel, boot.log)
+    return media.find(boot.root, boot.config.devices, wait, by_kernel, log)
 
 
 MEDIA = Step("media", "Read the provisioning CD.", changes)

@@ -26,14 +26,26 @@ def changes(boot: "Boot") -> "Changes":
     networkctl = programs.usable(boot.root, "networkctl")
     if not networkctl or not _is_renamed(boot):
         return
-    for number in boot.root.names(_LEASES):
-        if not number.isdigit() or not _is_managed(boot.root, number):
-            continue
+    now = leases(boot.root)
+    before = now if boot.leases is None else boot.leases
+    for number, written in now.items():
+        if before.get(number) != written or not _is_managed(boot.root, number):
+            continue  # a lease that came after the name carries it
         try:
             link = _socket.if_indextoname(int(number))
         except OSError:
             continue
         yield _renewal(networkctl, link)
+
+
+def leases(root: "Root") -> "dict[str, int]":
+    """Return the leases of networkd: the number of the link -> when it was written (mtime, ns)."""
+    found = {}
+    for number in root.names(_LEASES):
+        status = root.status(f"{_LEASES}/{number}")
+        if number.isdigit() and status:
+            found[number] = status.st_mtime_ns
+    return found
 
 
 def _is_renamed(boot: "Boot") -> bool:

@@ -38,6 +38,8 @@ def changes(boot: "Boot") -> "Changes":
         files = (f"{account.home.rstrip('/')}/.ssh/authorized_keys",)
         boot.log.warning(f"sshd reads no file of keys (AuthorizedKeysFile none); using {files[0]}")
     by_path, remarks = authorized_keys.sort(account.name, keys, files)
+    for path in sorted(set(by_path) & set(sshd_config.key_files(server, "", -1, "/none"))):
+        remarks.append(f"sshd reads {path} for every account: these keys open all of them")
     for remark in remarks:
         boot.log.warning(remark)
     if by_path and not boot.config.steps["user"] and boot.root.status(account.home) is None:
@@ -61,8 +63,12 @@ def _authorizing(boot: "Boot", account: "Account", path: str, keys: "list[Key]")
 
 
 def _is_inside(account: "Account", path: str) -> bool:
-    """Tell whether the file is in the user's home, where the user can exchange everything."""
-    return path.startswith(f"{account.home.rstrip('/')}/") and ".." not in path.split("/")
+    """Tell whether the file is in the user's home, where the user can exchange everything.
+
+    What is below a home / is not the user's.
+    """
+    home = account.home.rstrip("/")
+    return bool(home) and path.startswith(f"{home}/") and ".." not in path.split("/")
 
 
 def _inside(account: "Account", path: str) -> "tuple[list[str], str]":

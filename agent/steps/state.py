@@ -20,6 +20,11 @@ def is_provisioned(root: "Root", directory: str, vm_ids: "tuple[str, ...]") -> b
     return any(root.read(marker(directory, vm_id)) is not None for vm_id in vm_ids)
 
 
+def others(root: "Root", directory: str) -> bool:
+    """Tell whether there are markers, of whatever VM. Raises GuestError."""
+    return any(name.endswith(".provisioned") for name in root.names(directory))
+
+
 def marker(directory: str, vm_id: str) -> str:
     """Return the path of the marker."""
     return f"{directory}/{vm_id}.provisioned"

@@ -71,11 +71,20 @@ def bring_up(addresses: Iterable[str]) -> None:
     _refuse_way_out()
 
 
-def _up(control: socket.socket, name: str) -> None:
+def take_down(addresses: Iterable[str]) -> None:
+    """Undo bring_up(). Raises OSError."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        for number, _ in enumerate(addresses, 1):
+            _up(control, f"lo:{number}", on=False)  # which removes the alias
+        _up(control, "lo", on=False)
+
+
+def _up(control: socket.socket, name: str, *, on: bool = True) -> None:
     (flags,) = struct.unpack(
         "16xh", fcntl.ioctl(control, _SIOCGIFFLAGS, struct.pack("16sh", name.encode(), 0))
     )
-    fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", name.encode(), flags | _IFF_UP))
+    flags = flags | _IFF_UP if on else flags & ~_IFF_UP
+    fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", name.encode(), flags))
 
 
 def _request(name: str, address: str) -> bytes:

@@ -25,7 +25,7 @@ from build.__main__ import FREEZERS
 from build.cache import BuildError, console
 from scripts.simulator import namespace, platform, scenario
 from scripts.simulator.server import Simulator
-from scripts.tasks import figures, guests
+from scripts.tasks import figures, guests, late
 
 FILE = toolchain.output()
 _WRITES = re.compile(r'(?:open|openat|creat)\([^"]*"([^"]+)".*O_(?:WRONLY|RDWR)')
@@ -80,6 +80,11 @@ def main() -> int:
         action="store_true",
         help="count instructions of the built files and check them against build/budget.toml",
     )
+    parser.add_argument(
+        "--late",
+        action="store_true",
+        help="measure how soon Ready follows an address that comes late",
+    )
     options = parser.parse_args()
     if options.callgrind:
         return check_budget()
@@ -98,6 +103,8 @@ def main() -> int:
         console.print(f"error: {file} is missing: run scripts/build first", markup=False)
         return 2
     try:
+        if options.late:
+            return late.measure(options.file.absolute(), options.runs)
         for tool in ("time", "strace"):
             packages.want(tool)
         namespace.enter((platform.WIRESERVER, platform.IMDS))

@@ -128,7 +128,9 @@ def simulated(scenario: pathlib.Path, command: list[str]) -> list[str]:
 
     Returns the reports that the platform accepted.
     """
-    words = ["--netns", "--json", "--strict", "--scenario", str(scenario), "--", *command]
+    # The console of a container goes elsewhere than the events: it has no respect for lines.
+    apart = ["sh", "-c", 'exec "$@" >&2', "sh", *command]
+    words = ["--netns", "--json", "--strict", "--scenario", str(scenario), "--", *apart]
     environment = {**os.environ, "PYTHONPATH": str(TOP)}
     result = subprocess.run(
         [sys.executable, "-m", "scripts.simulator", *words],
@@ -138,7 +140,7 @@ def simulated(scenario: pathlib.Path, command: list[str]) -> list[str]:
         text=True,
         timeout=150,
     )
-    assert result.returncode == 0, result.stderr + result.stdout[-3000:]
+    assert result.returncode == 0, result.stdout + result.stderr[-3000:]
     events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     return [event["report"] for event in events if event.get("report")]
 

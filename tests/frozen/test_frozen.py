@@ -411,7 +411,7 @@ def test_a_machine_without_any_network_is_retried_and_named(root: pathlib.Path) 
     )
     assert result.returncode == 3
     assert "unreachable connecting to 168.63.129.16:80; next try in" in result.stderr
-    assert "gave up reporting Ready after 3 tries" in result.stderr
+    assert "gave up reporting Ready after 4 tries" in result.stderr
 
 
 # Runs in a process of its own, which the namespace needs; argv: the words that run the static file.

@@ -166,6 +166,8 @@ def test_a_dead_imds_costs_a_quarter_of_the_deadline(
     outcomes: dict[tuple[str, str], "concurrent.futures.Future[Outcome]"],
 ) -> None:
     assert 1.9 < outcomes["imds-dead", "frozen"].result().seconds < 4
+    # A quarter of the deadline would be 15 s.
+    assert 9 < outcomes["cd-alone-dead", "frozen"].result().seconds < 14
 
 
 def test_a_failure_reason_arrives_as_it_was_given(

@@ -16,6 +16,8 @@ from agent.formats.sshd_config import Server
         (b'Include "a" b', [("include", ["a", "b"])]),
         (b"UsePAM", [("usepam", [])]),
         (b"# Port 22", []),
+        (b"Port 22 #23", [("port", ["22"])]),
+        (b"AuthorizedKeysFile /etc/k#ys/%u", [("authorizedkeysfile", ["/etc/k#ys/%u"])]),
         (b"", []),
     ],
 )
@@ -134,6 +136,25 @@ def test_the_files_of_keys_are_those_of_the_user() -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "kinds"),
+    [
+        ("", "ssh-rsa ssh-ed25519 ssh-dss"),
+        ("PubkeyAcceptedAlgorithms +ssh-dss\n", "ssh-rsa ssh-ed25519 ssh-dss"),
+        ("PubkeyAcceptedAlgorithms rsa-sha2-256\n", "ssh-rsa"),
+        ("PubkeyAcceptedKeyTypes ssh-*,!ssh-dss\n", "ssh-rsa ssh-ed25519"),
+    ],
+)
+def test_which_types_of_keys_sshd_accepts(config: str, kinds: str) -> None:
+    found = server({"": config})
+    accepted = [
+        kind
+        for kind in ("", "ssh-rsa", "ssh-ed25519", "ssh-dss")
+        if sshd_config.accepts(found, kind)
+    ]
+    assert accepted == ["", *kinds.split()]
+
+
+@pytest.mark.parametrize(
     ("config", "keyword"),
     [
         ("", ""),
@@ -142,7 +163,10 @@ def test_the_files_of_keys_are_those_of_the_user() -> None:
         ("DenyUsers ann@10.0.0.1\n", ""),
         ("AllowUsers bob\n", "AllowUsers"),
         ("AllowUsers bob ann@192.0.2.*\n", ""),
-        ("AllowUsers * !ann\n", "AllowUsers"),
+        ("AllowUsers * !ann\n", ""),  # each pattern counts for itself
+        ("DenyUsers * !ann\n", "DenyUsers"),
+        ("DenyUsers ann@*\n", "DenyUsers"),
+        ("DenyGroups adm !adm\n", "DenyGroups"),
         ("DenyGroups adm\n", "DenyGroups"),
         ("AllowGroups ssh-users\n", "AllowGroups"),
         ("AllowGroups ssh-* wheel\n", ""),

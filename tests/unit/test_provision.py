@@ -21,6 +21,7 @@ from agent.formats import hosts
 from agent.lock import Busy, Lock
 from agent.log import LONGEST
 from agent.machine import identity, network
+from agent.profile import Profile
 from agent.protocol import kvp
 from agent.root import Root
 from agent.settings import Config
@@ -258,7 +259,7 @@ def test_what_check_finds_follows_a_failure(
         return [], [], []
 
     own_user = Config({"media.wait": 0, "steps.user": False})
-    monkeypatch.setattr(hosts, "sanitise", broken)
+    monkeypatch.setattr(Profile, "user_data", broken)
     monkeypatch.setattr(network, "survey", broken if broken_too else no_network)
     pool = root / "var/lib/hyperv/.kvp_pool_1"
     pool.parent.mkdir(parents=True)
@@ -401,6 +402,43 @@ def test_check_prints_no_control_character_of_the_platform(root: pathlib.Path, l
     assert surrogate.as_text().startswith("hint  VM id          a\\xd800b\n")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="making a user takes root")
+def test_what_the_cd_says_is_done_before_anybody_is_asked(root: pathlib.Path, log: Lines) -> None:
+    """The host name, which a lease must carry; and the metadata win where the two differ."""
+    seen: list[str] = []
+
+    def look(exchange: Exchange) -> None:
+        if exchange.service == "imds":
+            seen.append((root / "etc/hostname").read_text())
+
+    chosen = scenario.parse("two", '[vm]\nmedia = "cd"\npassword = "x"\ncomputer_name = "web-1"\n')
+    (root / "dev").mkdir()
+    (root / "dev/sr0").write_bytes(
+        media.image(dataclasses.replace(chosen.vm, computer_name="from-the-cd"))
+    )
+    with Simulator(chosen, on_exchange=look) as platform:
+        provision(boot(platform, root, log))
+        assert platform.reports == ["Ready"]
+    assert seen == ["from-the-cd\n"]
+    assert (root / "etc/hostname").read_text() == "web-1\n"
+
+
+def test_check_knows_a_copy_of_a_disk_that_was_not_generalized(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
+    mark(root, "11111111-2222-3333-4444-555555555555")
+    findings = check.check(boot(platform, root, log))
+    assert not findings.good
+    assert ("bad", "unit") in {(verdict, subject) for verdict, subject, _ in findings.lines}
+    link = root / "etc/systemd/system/multi-user.target.wants/azready.service"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("../azready.service")
+    assert check.check(boot(platform, root, log)).good  # the next boot provisions it anew
+    link.unlink()
+    mark(root, VM_ID)
+    assert check.check(boot(platform, root, log)).good
+
+
 @pytest.mark.parametrize(
     "place",
     [
@@ -477,7 +515,8 @@ def test_a_clean_up_that_fails_hides_no_signal(
         finally:
             raise GuestError("cannot remove the folder")
 
-    monkeypatch.setattr("agent.commands.provision.STEPS", (Step("media", "", changes), KVP))
+    steps = (Step("media", "", changes), KVP)
+    monkeypatch.setattr("agent.commands.provision._carry_out.__defaults__", (steps,))
     with pytest.raises(ProvisioningFailed, match="terminated by SIGTERM before Ready"):
         provision(boot(platform, root, log))
     assert platform.reports == ["ProvisioningFailed"]

@@ -156,6 +156,16 @@ def test_a_tree_that_is_not_there_is_a_usage_error(tmp_path: pathlib.Path) -> No
         Root(str(tmp_path / "none"))
 
 
+def test_a_file_gets_another_name_in_its_folder(root: pathlib.Path) -> None:
+    (root / "etc/new").write_text("new")
+    (root / "etc/old").write_text("old")
+    Root(str(root)).rename("/etc/new", "/etc/old")
+    assert (root / "etc/old").read_text() == "new"
+    assert not (root / "etc/new").exists()
+    with pytest.raises(GuestError, match="cannot rename"):
+        Root(str(root)).rename("/etc/new", "/etc/old")
+
+
 def test_small_questions_have_small_answers(root: pathlib.Path) -> None:
     tree = Root(str(root))
     (root / "etc/link").symlink_to("/")

@@ -603,6 +603,9 @@ SECRET = {"password": "secret", "disable_password": False}
         ("PubkeyAuthentication no\n", KEYS, "sshd accepts no keys"),
         ("PubkeyAuthentication no\n", {**KEYS, **SECRET}, ""),
         ("AuthorizedKeysFile none\n", KEYS, "sshd reads no file of keys"),
+        ("AuthorizedKeysFile none\nTrustedUserCAKeys /etc/ssh/ca.pub\n", KEYS, ""),
+        ("AuthorizedKeysFile none\nAuthorizedKeysCommand /bin/keys\n", KEYS, ""),
+        ("AuthorizedKeysFile none\nTrustedUserCAKeys none\n", KEYS, "sshd reads no file of keys"),
         ("AuthorizedKeysFile .ssh/keys/%u\n", KEYS, ""),
         ("AuthorizedKeysFile /etc/ssh/keys/%u\n", KEYS, ""),
         ("Match User bob\nPasswordAuthentication no\n", SECRET, "sshd accepts no passwords"),
@@ -638,13 +641,19 @@ def test_ready_means_that_the_user_can_log_in(
     assert problems(entered) == found
 
 
+def give(path: pathlib.Path, uid: int) -> None:
+    """Let another user have the folder, and everybody enter it."""
+    os.chown(path, uid, 0)
+    path.chmod(0o755)
+
+
 @takes_root
 @pytest.mark.parametrize(
     ("place", "spoil", "why"),
     [
-        ("home/bob", lambda path: os.chown(path, 4321, 0), "belongs to the user id 4321"),
+        ("home/bob", lambda path: give(path, 4321), "belongs to the user id 4321"),
         ("home/bob", lambda path: path.chmod(0o770), "others may write to /home/bob (mode 0770)"),
-        ("home/bob/.ssh", lambda path: os.chown(path, 1001, 1), "belongs to the user id 1001"),
+        ("home/bob/.ssh", lambda path: give(path, 1001), "belongs to the user id 1001"),
         ("home", lambda path: path.chmod(0o777), ""),  # above the home nothing counts
     ],
 )
@@ -669,10 +678,20 @@ def test_a_key_file_that_the_user_cannot_read_does_not_count(
     entered = entering(root, log, "AuthorizedKeysFile /etc/keys/%u\n", **KEYS)
     assert (root / "etc/keys/bob").read_text() == f"{KEY}\n"
     (root / "etc/keys/bob").chmod(0o600)
-    with pytest.raises(GuestError, match=r"bob cannot read it \(mode 0600\)"):
+    with pytest.raises(GuestError, match=r"bob cannot read /etc/keys/bob \(mode 0600\)"):
         list(STEP["login"].changes(entered))
     assert perform(STEP["ssh_keys"].changes(entered), log) == 1
     assert list(STEP["login"].changes(entered)) == []
+
+
+@takes_root
+@pytest.mark.parametrize(("file", "warns"), [("/etc/keys", True), ("/etc/keys/%u", False)])
+def test_a_file_of_keys_for_every_account_is_a_warning(
+    root: pathlib.Path, log: Lines, file: str, warns: bool
+) -> None:
+    entering(root, log, f"AuthorizedKeysFile {file}\n", **KEYS)
+    warning = "4 warning: sshd reads /etc/keys for every account: these keys open all of them"
+    assert (warning in log.lines) is warns
 
 
 def test_what_sshd_does_against_the_platforms_word_is_said(root: pathlib.Path, log: Lines) -> None:
