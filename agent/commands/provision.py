@@ -183,7 +183,7 @@ def _carry_out(
             warn(str(error))
         else:
             boot.done.add(step.name)
-    if boot.profile.preprovisioned:
+    if boot.profile.preprovisioned and steps is STEPS:  # said once
         boot.log.warning(
             "this VM comes from a pool of preprovisioned VMs, which azready does not support: its "
             "settings may be the pool's, not the owner's"

@@ -475,7 +475,7 @@ def signals_armed() -> Iterator[None]:
     old = {number: signal.getsignal(number) for number in signals.NUMBERS}
     signals.arm()
     yield
-    signals.mute()
+    signals.arm()  # forgets the one that came
     for number, handler in old.items():
         signal.signal(number, handler)
 
@@ -520,3 +520,11 @@ def test_a_clean_up_that_fails_hides_no_signal(
     with pytest.raises(ProvisioningFailed, match="terminated by SIGTERM before Ready"):
         provision(boot(platform, root, log))
     assert platform.reports == ["ProvisioningFailed"]
+
+
+def test_a_vm_from_a_pool_is_warned_of_once(
+    platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Profile, "preprovisioned", property(lambda _: True), raising=False)
+    provision(boot(platform, root, log))
+    assert sum("from a pool of preprovisioned VMs" in line for line in log.lines) == 1
