@@ -76,17 +76,13 @@ def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
     with Lock(boot.root) as lock:
         try:
             if not boot.rehearsing and not lock.take(boot.log):
-                signals.listen()
-                lock.wait(boot.deadline, boot.log)
-                signals.mute()
+                _wait(boot, lock)
             if _is_done(boot):
                 return
             signals.listen()
             if not _work(boot, wrong):
                 return
         except signals.Ended as ended:
-            if not lock.is_mine:
-                raise Busy(f"ended by {ended} while another azready provision is at work") from None
             when = "while Ready was reported" if boot.ready_sent else "before Ready was reported"
             boot.failure = boot.failure or f"terminated by {ended} {when}"
             failure.finish(boot, Deadline(signals.left()), EXIT_FAILED)
@@ -94,6 +90,16 @@ def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
         _or_warn(boot, lambda: _act(boot, DISABLE.changes(boot)))
     if not boot.rehearsing:
         boot.log.info(f"provisioned: Ready was reported and accepted after {boot.log.elapsed()}")
+
+
+def _wait(boot: "Boot", lock: Lock) -> None:
+    """Wait for the end of another run, which may report Ready. Raises Busy."""
+    try:
+        signals.listen()
+        lock.wait(boot.deadline, boot.log)
+        signals.mute()
+    except signals.Ended as ended:
+        raise Busy(f"ended by {ended} while another azready provision is at work") from None
 
 
 def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
@@ -108,7 +114,7 @@ def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
         if not find_identity(boot, fetch_metadata(boot)):
             signals.mute()
             return False
-        _carry_out(boot, lambda changes: _act(boot, changes), boot.log.warning)
+        _carry_out(boot, lambda changes: _attempt(boot, changes), boot.log.warning)
         if not boot.rehearsing:
             _or_warn(boot, lambda: boot.root.settle((*_CHANGED, boot.config.state_directory)))
             notify.ready()  # only the report is left: people may log in meanwhile
@@ -130,7 +136,7 @@ def _begin(boot: "Boot") -> None:
     if boot.config.steps["media"]:
         media.look(boot, Quiet(), waits=False)
     boot.profile = profile.merge(None, boot.medium)
-    _carry_out(boot, lambda changes: _act(boot, changes), boot.log.warning, EARLY)
+    _carry_out(boot, lambda changes: _attempt(boot, changes), boot.log.warning, EARLY)
 
 
 def rehearse(boot: "Boot") -> "tuple[list[str], list[str]]":
@@ -179,6 +185,11 @@ def _carry_out(
             "this VM comes from a pool of preprovisioned VMs, which azready does not support: its "
             "settings may be the pool's, not the owner's"
         )
+
+
+def _attempt(boot: "Boot", changes: "Iterator[Change]") -> None:
+    signals.listen()  # the clean-up of an earlier one that failed may have hidden a signal
+    _act(boot, changes)
 
 
 def _act(boot: "Boot", changes: "Iterator[Change]") -> int:
