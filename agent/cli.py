@@ -42,6 +42,7 @@ OPTIONS = {
         f"overall time limit ({DEFAULT_DEADLINE:.0f}; check: {CHECK_DEADLINE:.0f})",
     ),
     "--force": ("", "provision even if this does not look like Azure"),
+    "--dhcp": ("WHEN", "ask for a lease if nobody does: never, auto (default), now"),
     "--dry-run": ("", "print what would be done; change and report nothing"),
     "--json": ("", "print JSON"),
     "--user": ("NAME", "also remove this user, with home and mail"),
@@ -57,7 +58,7 @@ COMMANDS = {
     "provision": (
         "",
         "carry out a first boot, then report Ready",
-        ("--root", "--config", "--imds", "--force", "--dry-run", *_REPORTING),
+        ("--root", "--config", "--imds", "--force", "--dhcp", "--dry-run", *_REPORTING),
     ),
     "check": (
         "",

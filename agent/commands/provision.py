@@ -8,7 +8,7 @@ import posix
 
 from agent import notify, profile, signals
 from agent.azure.retry import Deadline
-from agent.change import perform
+from agent.change import Change, perform
 from agent.change import rehearse as say
 from agent.commands import common, failure
 from agent.errors import (
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from agent.boot import Boot
-    from agent.change import Change, Step
+    from agent.change import Changes, Step
     from agent.log import Log
     from agent.protocol.imds import InstanceMetadata
 
@@ -51,7 +51,9 @@ def run(options: "dict[str, str]", log: "Log") -> int:
         if "--config" in options or "--dry-run" in options:
             raise
         wrong = error  # a failure of the run: at a first boot nobody reads this machine's log
-    provision(common.boot(root, options, config, log), wrong)
+    boot = common.boot(root, options, config, log)
+    boot.dhcp = common.dhcp(options, boot.config)
+    provision(boot, wrong)
     notify.ready()  # for systemd, an end without it would be a failure
     return EXIT_DONE
 
@@ -125,12 +127,23 @@ def _begin(boot: "Boot") -> None:
     The CD is read, host keys are generated, and the host name is set before anybody asks for a
     lease. The metadata may still change the name.
     """
+    if boot.rehearsing and boot.dhcp is not None and boot.root.is_live:
+        _act(boot, _lease(boot))
     if boot.rehearsing or not boot.vm_id:
         return  # without an id, the metadata have to say whether all is done
     if boot.config.steps["media"]:
         boot.medium = media.find(boot, Quiet(), waits=False)
     boot.profile = profile.merge(None, boot.medium)
     _carry_out(boot, lambda changes: _act(boot, changes), boot.log.warning, EARLY)
+
+
+def _lease(boot: "Boot") -> "Changes":
+    """Yield what a run would do about the network as it is now. Raises NetworkError."""
+    from agent.machine import dhcp
+
+    if link := dhcp.plan(boot.root):
+        text = f"ask for a lease on {link} (DHCP), if nobody else does within {boot.dhcp:g} s"
+        yield Change(text, bool)
 
 
 def rehearse(boot: "Boot") -> "tuple[list[str], list[str]]":
@@ -230,7 +243,7 @@ def fetch_metadata(boot: "Boot") -> "InstanceMetadata | None":
     try:
         boot.silence = "it has not answered yet"
         budget = imds.budget(boot.deadline, is_needed=not profile.suffices(boot.medium))
-        metadata = imds.instance(boot.imds, budget, boot.log)
+        metadata = imds.instance(boot.imds, budget, boot.log, boot.meanwhile)
     except (GaveUp, Refused) as error:
         boot.silence = str(error)
         boot.log.warning(f"going on without instance metadata: {error}")

@@ -40,7 +40,7 @@ class Link:
     """A network interface: `up` if it is switched on, `running` if it has a carrier.
 
     `master` is the index of the link that it works for (a bridge, a bond, hv_netvsc), 0 without;
-    `kind` is what a virtual link is ("veth"), "" for a device.
+    `kind` is what a virtual link is ("veth"), "" for a device; `mtu` is in bytes.
     """
 
     index: int
@@ -51,6 +51,7 @@ class Link:
     is_ethernet: bool = True
     master: int = 0
     kind: str = ""
+    mtu: int = 0
 
 
 @record
@@ -172,6 +173,7 @@ def _link(body: bytes, attributes: "dict[int, bytes]") -> Link:
         _number(body, 2, 2) == _ETHERNET,
         _number(attributes[_MASTER], 0, 4) if _MASTER in attributes else 0,
         _text(_attributes(attributes.get(_INFO, b"")).get(_KIND, b"")),
+        _number(attributes[_MTU], 0, 4) if _MTU in attributes else 0,
     )
 
 
