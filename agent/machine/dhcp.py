@@ -4,12 +4,18 @@ It works while a first boot waits for a way to the platform, and only then: ther
 The network belongs to whoever else configures it. Before every change, and whenever the kernel
 tells of one, the client looks for addresses and routes that are not its own; if there are any, it
 lets go at once, and touches nothing from then on. What it has configured stays after the run, for
-the time of the lease (Azure's do not end); the kernel then removes it.
+the time of the lease; the kernel then removes it.
+
+The unit of systemd has no capabilities for this, which most images would carry for nothing. Where
+packet sockets are refused, `azready lease` is run outside of the unit's sandbox, by systemd-run.
 """
 
+import _socket
+import posix
 from time import monotonic
 
-from agent.errors import reason
+from agent import programs
+from agent.errors import AzreadyError, reason
 from agent.machine import links, network
 from agent.machine.talk import Talk, host_name
 from agent.machine.watch import Watch
@@ -24,7 +30,10 @@ if TYPE_CHECKING:
     from agent.root import Root
 
 TURN = 15.0  # seconds for one link of several: 1 + 2 + 4 + 8
+OUTSIDE = 30.0  # seconds for `azready lease`
 RENEWAL, RENEWAL_PAUSE = 3.0, 60.0  # seconds for one, and between two (RFC 2131, 4.4.5)
+
+_RIGHTS = "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_DAC_OVERRIDE"
 
 
 def plan(root: "Root") -> str:
@@ -42,10 +51,15 @@ class _LetGo(Exception):
 
 
 class Client:
-    """The client of one run. `lease` is what it has, None before and after."""
+    """The client of one run.
+
+    `lease` is what it has, None before and after; `is_left` tells that somebody else configures the
+    network.
+    """
 
     def __init__(self, root: "Root", log: "Log") -> None:
         self.lease: "Answer | None" = None
+        self.is_left = False
         self._root = root
         self._log = log
         self._link: "Link | None" = None
@@ -53,7 +67,6 @@ class Client:
         self._turn = 0
         self._renew_at = 0.0
         self._said = ""
-        self._has_let_go = False
 
     def turn(self, deadline: "Deadline", *, no_way: bool) -> bool:
         """Get a lease if there is `no_way` to the platform, renew one that is due.
@@ -66,8 +79,9 @@ class Client:
                     return self._keep(self._link, self.lease, watch, deadline)
                 return no_way and self._acquire(watch, deadline)
         except _LetGo as found:
+            self.is_left = True
             self._say(f"somebody else configures the network ({found}): azready leaves it alone")
-        except network.NetworkError as error:
+        except AzreadyError as error:
             self._say(f"no DHCP: {error}")
         except OSError as error:
             self._say(f"no DHCP: a packet socket failed: {reason(error)}")
@@ -101,6 +115,10 @@ class Client:
         if not usable:
             self._say("no DHCP: there is no Ethernet link that azready could configure")
             return False
+        if _is_confined():
+            self._have_it_done(deadline)
+            return True
+        self.is_left = False
         link = usable[self._turn % len(usable)]
         self._turn += 1
         limit = deadline if len(usable) == 1 else deadline.within(TURN)
@@ -130,19 +148,28 @@ class Client:
         )
         return True
 
+    def _have_it_done(self, deadline: "Deadline") -> None:
+        """Have systemd run `azready lease`. Raises AzreadyError."""
+        run = programs.usable(self._root, "systemd-run")
+        if not run or not self._root.is_folder("/run/systemd/system"):
+            raise network.NetworkError("packet sockets are refused (CAP_NET_RAW, AF_PACKET)")
+        seconds = min(deadline.left(), OUTSIDE)
+        words = [run, "--quiet", "--wait", "--pipe", "--collect", f"--property={_RIGHTS}"]
+        words += [f"--property=RuntimeMaxSec={seconds + 1:.0f}", "--", _own_path(), "lease"]
+        self._log.info("nobody has configured the network: running azready lease")
+        result = programs.run([*words, f"--deadline={max(1.0, seconds):.0f}"], limit=seconds + 2)
+        if result.code:
+            raise network.NetworkError(f"azready lease {result}")
+
     def _keep(self, link: "Link", lease: "Answer", watch: Watch, deadline: "Deadline") -> bool:
         """Renew the lease if it is due."""
         if not self._has(link, lease):
             self.lease = None  # it has ended, or somebody took the address away
             return True
-        if monotonic() < self._renew_at or self._has_let_go:
+        if monotonic() < self._renew_at or self.is_left:
             return False
-        try:
-            self._refuse_others()
-            answer = self._renewed(link, lease, watch, deadline)
-        except _LetGo:
-            self._has_let_go = True
-            raise
+        self._refuse_others()
+        answer = self._renewed(link, lease, watch, deadline)
         if answer is None:
             self._renew_at = monotonic() + RENEWAL_PAUSE
         elif answer.kind == dhcp.NAK:
@@ -172,3 +199,19 @@ class Client:
         return any(
             (address.index, address.packed) == (link.index, lease.address) for address in addresses
         )
+
+
+def _is_confined() -> bool:
+    """Tell whether this process may not open a packet socket."""
+    try:
+        _socket.socket(_socket.AF_PACKET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, 0).close()
+    except OSError:
+        return True
+    return False
+
+
+def _own_path() -> str:
+    try:
+        return posix.readlink("/proc/self/exe")
+    except OSError as error:
+        raise network.NetworkError(f"cannot find the running file: {reason(error)}") from None

@@ -71,8 +71,9 @@ class Talk:
         """Wait until the link has a carrier; False if it does not get one."""
         limit = deadline.within(CARRIER)
         while True:
-            if any(link.index == self._link.index and link.running for link in self._look()):
-                return True
+            for link in self._look():
+                if link.index == self._link.index and link.running and link.carrier:
+                    return True
             if limit.left() <= 0:
                 return False
             self._ready(self._socket, min(limit.left(), 0.5))

@@ -19,7 +19,7 @@ _CHANGE = 0x5  # NLM_F_REQUEST | NLM_F_ACK
 _CREATE, _REPLACE = 0x400, 0x100  # NLM_F_CREATE, NLM_F_REPLACE
 _NEW_LINK, _NEW_ADDRESS, _REMOVE_ADDRESS, _NEW_ROUTE = 16, 20, 21, 24  # RTM_*
 _ERROR, _DONE = 2, 3
-_UP, _RUNNING = 1, 64  # IFF_UP, IFF_RUNNING
+_UP, _RUNNING, _CARRIER = 1, 64, 1 << 16  # IFF_UP, IFF_RUNNING, IFF_LOWER_UP
 _MAC, _NAME, _MTU, _MASTER, _INFO = 1, 3, 4, 10, 18  # IFLA_*: ADDRESS to MASTER, LINKINFO
 _KIND = 1  # IFLA_INFO_KIND
 _ADDRESS, _LOCAL, _CACHE = 1, 2, 6  # IFA_ADDRESS, IFA_LOCAL, IFA_CACHEINFO
@@ -37,8 +37,9 @@ class NetlinkError(ProtocolError):
 
 @record
 class Link:
-    """A network interface: `up` if it is switched on, `running` if it has a carrier.
+    """A network interface: `up` if it is switched on, `running` if the kernel calls it operational.
 
+    Right after it was switched on, that says nothing about its `carrier`; sending takes both.
     `master` is the index of the link that it works for (a bridge, a bond, hv_netvsc), 0 without;
     `kind` is what a virtual link is ("veth"), "" for a device; `mtu` is in bytes.
     """
@@ -52,6 +53,7 @@ class Link:
     master: int = 0
     kind: str = ""
     mtu: int = 0
+    carrier: bool = False
 
 
 @record
@@ -174,6 +176,7 @@ def _link(body: bytes, attributes: "dict[int, bytes]") -> Link:
         _number(attributes[_MASTER], 0, 4) if _MASTER in attributes else 0,
         _text(_attributes(attributes.get(_INFO, b"")).get(_KIND, b"")),
         _number(attributes[_MTU], 0, 4) if _MTU in attributes else 0,
+        bool(flags & _CARRIER),
     )
 
 

@@ -81,6 +81,6 @@ def _is_managed(root: "Root", number: str) -> bool:
 
 PUBLISH_HOST_NAME = Step(
     "publish_host_name",
-    "Have systemd-networkd renew a lease that it got under the old host name.",
+    "Renew a lease (of systemd-networkd, or our own) that was got under the old host name.",
     changes,
 )

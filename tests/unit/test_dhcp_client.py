@@ -10,12 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent import boot
+from agent import boot, programs
 from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.commands import common
 from agent.errors import UsageError
-from agent.machine import links
+from agent.machine import dhcp, links
+from agent.machine import network as network_of_kernel
 from agent.protocol.netlink import Address, Link, Route
 from agent.root import Root
 from agent.settings import Config
@@ -217,6 +218,44 @@ def test_a_link_without_a_carrier_gives_way_to_the_next(
     assert "no DHCP: eth0 has no carrier" in text, text
     assert text.index("no DHCP: eth0 has no carrier") < text.index("eth1 has 10.9.0.50/24")
     assert addresses(net) == []
+
+
+@namespaces
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
+def test_without_the_right_to_packet_sockets_nothing_is_touched(
+    net: Network, tmp_path: pathlib.Path
+) -> None:
+    before = net.ip("addr show dev eth0")
+    without = ["setpriv", "--bounding-set=-net_raw,-net_admin", "--"]
+    words = [sys.executable, "-c", CLIENT, str(tmp_path), "turn(); turn()"]
+    text = said(net.start([*without, *words], net.guest))
+    assert text.count("no DHCP: packet sockets are refused (CAP_NET_RAW, AF_PACKET)") == 1
+    assert text.count("False False") == 2
+    assert net.ip("addr show dev eth0") == before
+
+
+def test_systemd_runs_it_outside_of_the_sandbox(
+    log: Lines, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    known: "links.Survey" = ([link(2, "eth0", 1)], [], [])
+    ran: list[list[str]] = []
+
+    def run(words: list[str], **_: object) -> programs.Result:
+        ran.append(words)
+        return programs.Result(len(ran) - 1, "")
+
+    monkeypatch.setattr(dhcp, "_is_confined", lambda: True)
+    monkeypatch.setattr(programs, "usable", lambda _, name: f"/usr/bin/{name}")
+    monkeypatch.setattr(programs, "run", run)
+    monkeypatch.setattr(network_of_kernel, "survey", lambda: known)
+    made = dhcp.Client(Root(str(tmp_path)), log)
+    assert made.turn(Deadline(60), no_way=True)
+    (words,) = ran
+    assert words[0] == "/usr/bin/systemd-run"
+    assert words[-2:] == ["lease", "--deadline=30"]
+    assert not made.turn(Deadline(60), no_way=True)
+    assert log.lines[-1].startswith("4 warning: no DHCP: azready lease ")
 
 
 DOWN = (True, False)
