@@ -160,6 +160,7 @@ class Client:
         result = programs.run([*words, f"--deadline={max(1.0, seconds):.0f}"], limit=seconds + 2)
         if result.code:
             raise network.NetworkError(f"azready lease {result}")
+        self._log.info(result.output.strip().rpartition("\n")[2].partition("] ")[2])
 
     def _keep(self, link: "Link", lease: "Answer", watch: Watch, deadline: "Deadline") -> bool:
         """Renew the lease if it is due."""

@@ -243,7 +243,7 @@ def test_systemd_runs_it_outside_of_the_sandbox(
 
     def run(words: list[str], **_: object) -> programs.Result:
         ran.append(words)
-        return programs.Result(len(ran) - 1, "")
+        return programs.Result(len(ran) - 1, "azready [0.1] looks\nazready [0.2] eth0 has it\n")
 
     monkeypatch.setattr(dhcp, "_is_confined", lambda: True)
     monkeypatch.setattr(programs, "usable", lambda _, name: f"/usr/bin/{name}")
@@ -251,6 +251,7 @@ def test_systemd_runs_it_outside_of_the_sandbox(
     monkeypatch.setattr(network_of_kernel, "survey", lambda: known)
     made = dhcp.Client(Root(str(tmp_path)), log)
     assert made.turn(Deadline(60), no_way=True)
+    assert log.lines[-1] == "6 eth0 has it"
     (words,) = ran
     assert words[0] == "/usr/bin/systemd-run"
     assert words[-2:] == ["lease", "--deadline=30"]
