@@ -98,16 +98,6 @@ def seconds(options: "Options", default: float = DEFAULT_DEADLINE) -> float:
     return found
 
 
-def dhcp(options: "Options", config: "Config") -> "float | None":
-    """Return the seconds before a lease is asked for, None for never. Raises UsageError."""
-    from agent.settings import DHCP
-
-    word = options.get("--dhcp", config.dhcp)
-    if word not in DHCP:
-        raise UsageError(f"--dhcp {word!r} is unknown: use one of {', '.join(DHCP)}")
-    return {"never": None, "now": 0.0}.get(word, config.dhcp_grace)
-
-
 def init_system(options: "Options") -> str:
     """Return the name in --init, "" without it. Raises UsageError for an unknown name."""
     from agent.init import SYSTEMS

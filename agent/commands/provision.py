@@ -19,12 +19,13 @@ from agent.errors import (
     GuestError,
     PrivilegeError,
     Refused,
+    UsageError,
 )
 from agent.init import rivals
 from agent.lock import Busy, Lock
 from agent.log import Quiet
 from agent.machine import identity
-from agent.settings import DEFAULT_PATH
+from agent.settings import DEFAULT_PATH, DHCP
 from agent.steps import DISABLE, EARLY, MARKER, READY, STEPS, media, state
 
 TYPE_CHECKING = False
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from agent.change import Changes, Step
     from agent.log import Log
     from agent.protocol.imds import InstanceMetadata
+    from agent.settings import Config
 
 # Where a first boot changes files; each may be a file system of its own.
 _CHANGED = ("/etc", "/etc/doas.d", "/etc/ssh", "/etc/ssh/sshd_config.d", "/etc/sudoers.d", "/home")
@@ -52,10 +54,18 @@ def run(options: "dict[str, str]", log: "Log") -> int:
             raise
         wrong = error  # a failure of the run: at a first boot nobody reads this machine's log
     boot = common.boot(root, options, config, log)
-    boot.dhcp = common.dhcp(options, boot.config)
+    boot.dhcp = grace(options, boot.config)
     provision(boot, wrong)
     notify.ready()  # for systemd, an end without it would be a failure
     return EXIT_DONE
+
+
+def grace(options: "dict[str, str]", config: "Config") -> "float | None":
+    """Return the seconds before a lease is asked for, None for never. Raises UsageError."""
+    word = options.get("--dhcp", config.dhcp)
+    if word not in DHCP:
+        raise UsageError(f"--dhcp {word!r} is unknown: use one of {', '.join(DHCP)}")
+    return {"never": None, "now": 0.0}.get(word, config.dhcp_grace)
 
 
 def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:

@@ -13,7 +13,7 @@ import pytest
 from agent import boot, programs
 from agent.azure import http
 from agent.azure.retry import Deadline
-from agent.commands import common
+from agent.commands import provision
 from agent.errors import UsageError
 from agent.machine import dhcp, links
 from agent.machine import network as network_of_kernel
@@ -321,13 +321,13 @@ def test_what_is_not_ours_shows_somebody_else(
     [({}, 5.0), ({"--dhcp": "auto"}, 5.0), ({"--dhcp": "now"}, 0.0), ({"--dhcp": "never"}, None)],
 )
 def test_when_a_lease_is_asked_for(options: dict[str, str], seconds: "float | None") -> None:
-    assert common.dhcp(options, Config()) == seconds
-    assert common.dhcp({}, Config({"dhcp": "never"})) is None
+    assert provision.grace(options, Config()) == seconds
+    assert provision.grace({}, Config({"dhcp": "never"})) is None
 
 
 def test_another_word_is_refused() -> None:
     with pytest.raises(UsageError, match="--dhcp 'yes' is unknown: use one of never, auto, now"):
-        common.dhcp({"--dhcp": "yes"}, Config())
+        provision.grace({"--dhcp": "yes"}, Config())
 
 
 class Asked:
