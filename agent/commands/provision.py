@@ -148,7 +148,7 @@ def _begin(boot: "Boot") -> None:
 
 
 def _lease(boot: "Boot") -> "Changes":
-    """Yield what a run would do about the network as it is now. Raises NetworkError."""
+    """Yield what a run would do about the network as it is now."""
     from agent.machine import dhcp
 
     if link := dhcp.plan(boot.root):

@@ -37,11 +37,11 @@ _RIGHTS = "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_DAC_OVERRIDE"
 
 
 def plan(root: "Root") -> str:
-    """Return the link that a client would take now, "" if there is none or it is not needed.
-
-    Raises NetworkError.
-    """
-    survey = network.survey()
+    """Return the link that a client would take now, "" if there is none or it is not needed."""
+    try:
+        survey = network.survey()
+    except network.NetworkError:
+        return ""
     usable = links.usable(root, survey[0])
     return usable[0].name if usable and not links.taken(root, survey, None) else ""
 

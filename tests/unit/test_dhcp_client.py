@@ -259,6 +259,16 @@ def test_systemd_runs_it_outside_of_the_sandbox(
     assert log.lines[-1].startswith("4 warning: no DHCP: azready lease ")
 
 
+def test_a_kernel_that_does_not_answer_makes_no_plan(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise network_of_kernel.NetworkError("refused")
+
+    monkeypatch.setattr(network_of_kernel, "survey", refuse)
+    assert dhcp.plan(Root(str(tmp_path))) == ""
+
+
 DOWN = (True, False)
 
 
