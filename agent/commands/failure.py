@@ -62,7 +62,7 @@ def finish(boot: "Boot", deadline: "Deadline | None", code: int) -> None:
         told = "Ready was sent, and Azure has not confirmed it"
     elif deadline:
         try:
-            wireserver = Wireserver(boot.wireserver, deadline, boot.log)
+            wireserver = Wireserver(boot.wireserver, deadline, boot.log, boot.meanwhile)
             wireserver.report_not_ready("ProvisioningFailed", description)
             told = "Azure was told"
         except Exception as error:
