@@ -1,5 +1,6 @@
 """The DHCP client on a cable of its own: two network namespaces, and servers of every kind."""
 
+import itertools
 import json
 import pathlib
 import shutil
@@ -64,6 +65,11 @@ def server(net: Network, mode: str) -> "subprocess.Popen[str]":
 
 
 def asked(process: "subprocess.Popen[str]") -> list[str]:
+    """What a server was asked. A question that a slow machine asks again counts once."""
+    return [kind for kind, _ in itertools.groupby(everything_asked(process))]
+
+
+def everything_asked(process: "subprocess.Popen[str]") -> list[str]:
     process.kill()
     return said(process).split()
 
@@ -144,7 +150,7 @@ def test_without_an_honest_answer_nothing_is_configured(
     assert "True False" in text
     assert addresses(net) == []
     assert list(tmp_path.iterdir()) == []
-    assert 3 <= len(asked(served)) <= 4  # after 0, 1, 3 s
+    assert 3 <= len(everything_asked(served)) <= 4  # after 0, 1, 3 s
 
 
 @namespaces
