@@ -1,9 +1,9 @@
 """The command line: words in, one command, an exit status out.
 
-COMMANDS, OPTIONS and EXIT_STATUSES describe it. The parser, --help, the manual page, the shell
-completions and README.md follow from these tables. argparse is not used: it would double the time
-of a start. Each command is a module of agent.commands, imported when it is called. All errors end
-here, as one line.
+COMMANDS, OPTIONS and EXIT_STATUSES describe it. The parser, --help (agent/usage.py), the manual
+pages, the shell completions and README.md follow from these tables. argparse is not used: it would
+double the time of a start. Each command is a module of agent.commands, imported when it is called.
+All errors end here, as one line.
 """
 
 import posix
@@ -34,8 +34,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["COMMANDS", "DEFAULT_EXECUTABLE", "EXIT_STATUSES", "OPTIONS", "main"]
+__all__ = ["COMMANDS", "COMMON", "DEFAULT_EXECUTABLE", "EXIT_STATUSES", "OPTIONS", "main"]
 
+_HELP = ("--help", "-h")
 # option -> (value, help); an option with the value "" is a switch
 OPTIONS = {
     "--root": ("DIR", "work on the system below DIR instead of /; run none of its programs"),
@@ -58,22 +59,28 @@ OPTIONS = {
     "--file": ("FILE", "install FILE instead of the running file, for another architecture"),
     "--exec": ("PATH", f"path of the file in the image ({DEFAULT_EXECUTABLE})"),
 }
-_REPORTING = ("--wireserver", "--deadline", "--verbose")
+# What most commands take.
+COMMON = ("--wireserver", "--deadline", "--verbose")
 # command -> (argument, help, options)
 COMMANDS = {
     "provision": (
         "",
         "carry out a first boot, then report Ready",
-        ("--root", "--config", "--imds", "--force", "--dhcp", "--dry-run", *_REPORTING),
+        ("--root", "--config", "--imds", "--force", "--dhcp", "--dry-run", *COMMON),
     ),
     "check": (
         "",
         "diagnose why this VM is not Ready, without changing anything",
-        ("--root", "--config", "--imds", "--force", "--json", *_REPORTING),
+        ("--root", "--config", "--imds", "--force", "--json", *COMMON),
     ),
-    "report ready": ("", "report Ready to the platform", _REPORTING),
-    "report provisioning": ("", "report that provisioning is in progress", _REPORTING),
-    "report failed": ("REASON", "report that provisioning failed, and why", _REPORTING),
+    "status": (
+        "",
+        "tell whether this VM has been provisioned, from its marker and record alone",
+        ("--root", "--config", "--json"),
+    ),
+    "report ready": ("", "report Ready to the platform", COMMON),
+    "report provisioning": ("", "report that provisioning is in progress", COMMON),
+    "report failed": ("REASON", "report that provisioning failed, and why", COMMON),
     "lease": (
         "",
         "ask for a lease (DHCP), unless the network is configured",
@@ -96,7 +103,8 @@ EXIT_STATUSES = (
     (EXIT_DONE, "done, or nothing to do"),
     (
         EXIT_FAILED,
-        "provisioning failed, and the platform was told; check: it would fail; lease: none",
+        "provisioning failed, and the platform was told; check: it would fail; lease: none; "
+        "status: not provisioned",
     ),
     (EXIT_USAGE, "the command line or the settings are invalid"),
     (EXIT_UNREACHABLE, "the wireserver could not be reached before the deadline"),
@@ -118,6 +126,9 @@ def main(arguments: list[str]) -> int:
     log = Log(verbose="--verbose" in arguments)
     try:
         return _run(arguments, log)
+    except UsageError as error:
+        log.complain(str(error))
+        return error.exit_code
     except AzreadyError as error:
         log.error(str(error))
         return error.exit_code
@@ -132,15 +143,36 @@ def main(arguments: list[str]) -> int:
 def _run(arguments: list[str], log: Log) -> int:
     if not arguments:
         raise UsageError("missing command; see azready --help")
-    if arguments[0] in ("--help", "-h", "help"):
-        return _print(_help())
-    if arguments[0] == "--version":
+    first = arguments[0]
+    if first in ("--version", "-V", "version"):
         return _print(_version() + (_modules() if "--verbose" in arguments else ""))
+    if first in ("help", *_HELP):
+        return _help(" ".join(arguments[1:]))
+    if first.startswith("-"):
+        raise UsageError(_misplaced(first))
+    if arguments == ["report", arguments[-1]] and arguments[-1] in _HELP:
+        return _help("report")
     command, rest = _command(arguments)
-    if "--help" in rest:
-        return _print(_help())
+    if set(_HELP) & set(rest[: rest.index("--")] if "--" in rest else rest):
+        return _help(command)
     positional, options = _parse(command, rest)
     return _dispatch(command, positional, options, log)
+
+
+def _help(command: str) -> int:
+    from agent import usage
+
+    if not command:
+        return _print(usage.everything())
+    return _print(usage.about(command if command == "report" else _command(command.split())[0]))
+
+
+def _misplaced(word: str) -> str:
+    name = word.partition("=")[0]
+    if name not in OPTIONS:
+        return f"unknown option {name!r}{_meant(name, OPTIONS)}"
+    shown = f"{name} {OPTIONS[name][0]}".rstrip()
+    return f"options stand after the command: azready COMMAND {shown}"
 
 
 def _dispatch(command: str, positional: list[str], options: dict[str, str], log: Log) -> int:
@@ -158,6 +190,10 @@ def _dispatch(command: str, positional: list[str], options: dict[str, str], log:
         from agent.commands import check
 
         return check.run(options, log)
+    if name == "status":
+        from agent.commands import status
+
+        return status.run(options, log)
     if name == "lease":
         from agent.commands import lease
 
@@ -217,7 +253,7 @@ def _parse(command: str, words: list[str]) -> tuple[list[str], dict[str, str]]:
             kind = OPTIONS[name][0]
             if kind and not equals:
                 value = next(queue, "")
-            if kind and not value:
+            if kind and (not value or (value.startswith("--") and not equals)):
                 raise UsageError(f"{name} needs a value: {name} {kind}")
             if equals and not kind:
                 raise UsageError(f"{name} takes no value, but {value!r} was given")
@@ -246,39 +282,6 @@ def _modules() -> str:
 
     frozen: list[str] = getattr(_imp, "_frozen_module_names", list)()
     return f"builtin: {' '.join(sys.builtin_module_names)}\nfrozen: {' '.join(sorted(frozen))}\n"
-
-
-def _help() -> str:
-    from agent.init import SYSTEMS
-
-    rows = [(f"{name} {argument}", text) for name, (argument, text, _) in COMMANDS.items()]
-    rows += [("--version", "print the version; with --verbose, also every module inside")]
-    rows += [("--help", "print this help")]
-    text = "azready: make a Linux image ready for Azure\n\nusage: azready COMMAND [OPTION ...]\n"
-    text += f"\ncommands:\n{_columns(rows)}\noptions:\n"
-    rows = []
-    for name, (value, meaning) in OPTIONS.items():
-        taking = [command for command, (_, _, allowed) in COMMANDS.items() if name in allowed]
-        where = "" if name in _REPORTING else f" [{', '.join(taking)}]"
-        names = f": {', '.join(SYSTEMS)}" if name == "--init" else ""
-        rows.append((f"{name} {value}", meaning + names + where))
-    text += f"{_columns(rows)}\nexit status:\n"
-    return text + _columns([(f"{status:>3}", meaning) for status, meaning in EXIT_STATUSES])
-
-
-def _columns(rows: "list[tuple[str, str]]") -> str:
-    """Return two columns of text, the second wrapped at 80 characters."""
-    width = max(len(left.rstrip()) for left, _ in rows)
-    text = ""
-    for left, right in rows:
-        line = f"  {left.rstrip():<{width}} "
-        for word in right.split():
-            if len(line) + len(word) >= 80:
-                text += line + "\n"
-                line = " " * (width + 3)
-            line += f" {word}"
-        text += line + "\n"
-    return text
 
 
 def _print(text: str) -> int:

@@ -67,17 +67,24 @@ class Log:
         self.status(text)
         self._write(_ERROR, "error: ", text)
 
+    def complain(self, text: str) -> None:
+        """Log what is wrong with the command line or the settings; no time matters there."""
+        self.status(text)
+        self._write(_ERROR, "", text, start="azready: ")
+
     def status(self, text: str) -> None:
         """Tell what is being done to who watches, without a line."""
         if self.watch:
             self.watch(text)
 
-    def _write(self, level: int, word: str, text: str) -> None:
+    def _write(self, level: int, word: str, text: str, start: str = "") -> None:
         # Messages contain values from outside; each stays one line, and not a long one.
         line = printable(text[: LONGEST + 1])
         if len(line) > LONGEST:
             line = line[:LONGEST] + "..."
-        start = f"<{level}>" if self._priority else f"azready [{monotonic() - self.started:8.3f}] "
+        start = start or f"azready [{monotonic() - self.started:8.3f}] "
+        if self._priority:
+            start = f"<{level}>"
         if self._dropped:
             # The last of them may have been written in part.
             start = f"\n{start}({self._dropped} lines dropped: nobody read them in time) "
@@ -110,7 +117,7 @@ class Log:
 class Quiet(Log):
     """A log that drops its lines, for commands that answer on standard output."""
 
-    def _write(self, level: int, word: str, text: str) -> None:
+    def _write(self, level: int, word: str, text: str, start: str = "") -> None:
         pass
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 DEFAULT_PATH = "/etc/azready.toml"
 SUDO = ("auto", "nopasswd", "password")
 DHCP = ("never", "auto", "now")
+PLATFORMS = ("auto", "azure")
 
 _NAMES = tuple(step.name for step in STEPS)
 _URL = "http://IP, http://IP:PORT or http://IP:PORT/PREFIX"
@@ -137,6 +138,14 @@ SETTINGS = (
         "Provisioning.Agent=disabled, or cloud-init, in /etc/waagent.conf.",
     ),
     Setting(
+        "platform",
+        "auto",
+        "auto: do nothing where DMI does not say that this is Azure. azure: it is Azure, for an "
+        "image whose kernel has no DMI.",
+        f"one of {', '.join(PLATFORMS)}",
+        lambda value: value in PLATFORMS,
+    ),
+    Setting(
         "dhcp",
         "auto",
         "auto: ask for a lease (DHCP) if nobody else configures the network within dhcp_grace. "
@@ -202,10 +211,10 @@ class Config:
     `deadline` is in seconds, for the whole run; `wireserver` and `imds` are URLs; `state_directory`
     is an absolute path without a slash at its end. `steps` maps the name of a step to whether it
     runs, `fatal` names those whose failure fails the run. `run_custom_data` and `step_back` are
-    switches; `custom_data_limit` is in seconds. `dhcp` is one of DHCP, `dhcp_grace` is in seconds.
-    `groups`, `shell` ("": the image's default) and `sudo` (one of SUDO) are for the user.
-    `edit_sshd_config` allows that. `devices` are paths of media (none: search); `media_wait` is how
-    long to wait for a medium, in seconds.
+    switches; `custom_data_limit` is in seconds. `platform` is one of PLATFORMS, `dhcp` of DHCP,
+    `dhcp_grace` is in seconds. `groups`, `shell` ("": the image's default) and `sudo` (one of SUDO)
+    are for the user. `edit_sshd_config` allows that. `devices` are paths of media (none: search);
+    `media_wait` is how long to wait for a medium, in seconds.
     """
 
     def __init__(self, given: "dict[str, Any] | None" = None) -> None:
@@ -221,6 +230,7 @@ class Config:
         self.run_custom_data: bool = values["run_custom_data"]
         self.custom_data_limit = float(values["custom_data_limit"])
         self.step_back: bool = values["step_back"]
+        self.platform: str = values["platform"]
         self.dhcp: str = values["dhcp"]
         self.dhcp_grace = float(values["dhcp_grace"])
         self.groups: "tuple[str, ...]" = tuple(values["user.groups"])

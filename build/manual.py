@@ -67,6 +67,11 @@ def command_page() -> str:
         )
         names = f": {', '.join(_TABLES.systems)}" if name == "--init" else ""
         options += _paragraph(f"{name} {value}".rstrip(), f"{text}{names} ({where})")
+    examples = "".join(
+        _paragraph(line, f"{meaning[0].upper()}{meaning[1:].rstrip('.')}.")
+        for lines in _TABLES.examples.values()
+        for line, meaning in lines
+    ).replace("?.\n", "?\n")
     return _page(
         "azready",
         8,
@@ -76,6 +81,7 @@ def command_page() -> str:
             ("DESCRIPTION", _escaped(_DESCRIPTION) + "\n"),
             ("COMMANDS", commands),
             ("OPTIONS", options),
+            ("EXAMPLES", examples),
             (
                 '"EXIT STATUS"',
                 "".join(_paragraph(str(status), text) for status, text in _TABLES.exit_statuses),
@@ -114,6 +120,11 @@ def bash() -> str:
     firsts = " ".join(_firsts())
     reports = " ".join(name.split()[1] for name in _TABLES.commands if name.startswith("report "))
     kinds = _by_kind()
+    choices = "".join(
+        f'        {name}) mapfile -t COMPREPLY < <(compgen -W "{" ".join(values)}" -- "$word")'
+        "; return ;;\n"
+        for name, values in _TABLES.choices.items()
+    )
     return f"""\
 # Completions of azready for bash.
 _azready() {{
@@ -121,12 +132,15 @@ _azready() {{
     case $before in
         {"|".join(kinds["DIR"])}) mapfile -t COMPREPLY < <(compgen -d -- "$word"); return ;;
         {"|".join(kinds["FILE"])}) mapfile -t COMPREPLY < <(compgen -f -- "$word"); return ;;
+{choices.rstrip()}
         {"|".join(kinds["other"])}) return ;;
     esac
     if ((COMP_CWORD == 1)); then
-        words="{firsts} --help --version"
+        words="{firsts} help version --help --version"
     elif ((COMP_CWORD == 2)) && [[ ${{COMP_WORDS[1]}} == report ]]; then
         words="{reports}"
+    elif ((COMP_CWORD == 2)) && [[ ${{COMP_WORDS[1]}} == help ]]; then
+        words="{firsts}"
     else
         case "${{COMP_WORDS[*]:1}} " in
 {branches.rstrip()}
@@ -152,7 +166,7 @@ def _by_kind() -> dict[str, list[str]]:
     kinds = {"DIR": "DIR", "FILE": "FILE", "PATH": "FILE"}
     found: dict[str, list[str]] = {"DIR": [], "FILE": [], "other": []}
     for name, (value, _) in _TABLES.options.items():
-        if value:
+        if value and name not in _TABLES.choices:
             found[kinds.get(value, "other")].append(name)
     return found
 
@@ -177,6 +191,8 @@ def zsh() -> str:
         for name in options:
             value, text = _TABLES.options[name]
             action = actions.get(value, f":{value}:" if value else "")
+            if name in _TABLES.choices:
+                action = f":{value}:({' '.join(_TABLES.choices[name])})"
             words.append(f"'{name}[{_quoted(text)}]{action}'")
         branches += f"        {first}) _arguments {' '.join(words)} ;;\n"
     return f"""\
@@ -223,6 +239,9 @@ def fish() -> str:
     }
     for name, (value, text) in _TABLES.options.items():
         where = " ".join(first for first, options in _firsts().items() if name in options)
-        option = f"-l {name.removeprefix('--')}{files.get(value, ' -x')}"
+        takes = files.get(value, " -x")
+        if name in _TABLES.choices:
+            takes += f" -a '{' '.join(_TABLES.choices[name])}'"
+        option = f"-l {name.removeprefix('--')}{takes}"
         lines.append(f"{after} {where}' {option} -d '{_quoted(text)}'")
     return "\n".join(lines) + "\n"

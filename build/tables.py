@@ -4,7 +4,7 @@ import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 
-from agent import cli, init, settings, steps
+from agent import cli, init, settings, steps, usage
 from agent.change import Step
 from agent.init.scripts import Scripts
 from agent.settings import Setting
@@ -15,7 +15,8 @@ class Tables:
     """All tables.
 
     `commands` maps a command to its argument, help and options; `options` maps an option to the
-    name of its value, and help; `systems` maps the names that --init takes.
+    name of its value, and help; `systems` maps the names that --init takes; `examples` maps a
+    command to command lines and what they do; `choices` maps an option to the values that it takes.
     """
 
     commands: Mapping[str, tuple[str, str, tuple[str, ...]]]
@@ -24,12 +25,21 @@ class Tables:
     settings: Sequence[Setting]
     steps: Sequence[Step]
     systems: Mapping[str, Scripts]
+    examples: Mapping[str, Sequence[tuple[str, str]]]
+    choices: Mapping[str, Sequence[str]]
 
 
 def of_agent() -> Tables:
     """Return the tables of the agent beside this folder."""
     return Tables(
-        cli.COMMANDS, cli.OPTIONS, cli.EXIT_STATUSES, settings.SETTINGS, steps.STEPS, init.SYSTEMS
+        cli.COMMANDS,
+        cli.OPTIONS,
+        cli.EXIT_STATUSES,
+        settings.SETTINGS,
+        steps.STEPS,
+        init.SYSTEMS,
+        usage.EXAMPLES,
+        {"--init": tuple(init.SYSTEMS), "--dhcp": settings.DHCP},
     )
 
 

@@ -55,7 +55,7 @@ class Lines(Log):
         super().__init__(verbose=True, priority=False)
         self.lines: list[str] = []
 
-    def _write(self, level: int, word: str, text: str) -> None:
+    def _write(self, level: int, word: str, text: str, start: str = "") -> None:
         self.lines.append(f"{level} {word}{text}")
 
 

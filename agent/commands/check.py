@@ -18,11 +18,15 @@ from agent.steps import state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.boot import Boot
     from agent.log import Log
     from agent.protocol.imds import InstanceMetadata
 
 GOOD, HINT, BAD = "ok", "hint", "bad"
+_MARKS = {GOOD: "ok   ", HINT: "hint ", BAD: "BAD  "}
+_WORKS = "provisioning would work"
 TOOLS = (
     "useradd",
     "adduser",
@@ -39,42 +43,51 @@ TOOLS = (
 
 
 class Findings:
-    """The findings in order, (state, subject, text); `would` is what provision would do."""
+    """The findings in order, (state, subject, text), each handed to `tell` as it is found.
 
-    def __init__(self) -> None:
+    `would` is what provision would do; `nothing` is why it would do nothing, "" if it would.
+    """
+
+    def __init__(self, tell: "Callable[[str], object]" = bool) -> None:
         self.lines: "list[tuple[str, str, str]]" = []
         self.would: list[str] = []
+        self.nothing = ""
+        self._tell = tell
 
     def add(self, verdict: str, subject: str, text: str) -> None:
         """Keep one finding."""
         self.lines.append((verdict, subject, text))
+        self._tell(printable(f"{_MARKS[verdict]} {subject:<14} {text}") + "\n")
 
     @property
     def good(self) -> bool:
         """Tell whether provisioning would work."""
         return all(verdict != BAD for verdict, _, _ in self.lines)
 
-    def as_text(self) -> str:
-        """Return the findings for people, a line each."""
-        marks = {GOOD: "ok   ", HINT: "hint ", BAD: "BAD  "}
-        lines = [f"{marks[verdict]} {subject:<14} {text}" for verdict, subject, text in self.lines]
-        lines += [f"would {'':<14} {line}" for line in self.would]
-        lines.append(
-            "provisioning would work"
-            if self.good
-            else "provisioning would NOT work: see the lines that start with BAD"
-        )
+    def end(self) -> str:
+        """Return what follows the findings, for people: what would be done, and the verdict."""
+        lines = [f"would {'':<14} {line}" for line in self.would]
+        if not self.good:
+            lines.append("provisioning would NOT work: see the lines that start with BAD")
+        else:
+            lines.append(f"nothing to do: {self.nothing}" if self.nothing else _WORKS)
         return "".join(f"{printable(line)}\n" for line in lines)
 
     def as_json(self) -> str:
-        """Return them for programs: an object with `schema`, `ok`, `findings` and `would`."""
+        """Return them for programs: `schema`, `ok`, `nothing_to_do`, `findings`, `would`."""
         import json
 
         findings = [
             {"state": verdict, "subject": subject, "text": text}
             for verdict, subject, text in self.lines
         ]
-        answer = {"schema": 1, "ok": self.good, "findings": findings, "would": self.would}
+        answer = {
+            "schema": 1,
+            "ok": self.good,
+            "nothing_to_do": self.nothing or None,
+            "findings": findings,
+            "would": self.would,
+        }
         return json.dumps(answer, indent=2) + "\n"
 
 
@@ -84,15 +97,16 @@ def run(options: "dict[str, str]", log: "Log") -> int:
     config = common.config(root, options)
     options = {"--deadline": str(common.CHECK_DEADLINE), **options}
     boot = common.boot(root, options, config, log if "--verbose" in options else Quiet())
-    findings = check(boot)
-    common.write(findings.as_json() if "--json" in options else findings.as_text())
+    findings = Findings(bool if "--json" in options else common.write)
+    check(boot, findings)
+    common.write(findings.as_json() if "--json" in options else findings.end())
     return EXIT_DONE if findings.good else EXIT_FAILED
 
 
-def check(boot: "Boot") -> Findings:
+def check(boot: "Boot", findings: "Findings | None" = None) -> Findings:
     """Look at everything that a first boot depends on; `boot.deadline` limits the time."""
     boot.mounts = False
-    findings = Findings()
+    findings = findings or Findings()
     _privilege(boot, findings)
     _platform(boot, findings)
     rival = _rival(boot, findings)
@@ -109,9 +123,7 @@ def check(boot: "Boot") -> Findings:
         f"found {', '.join(found) or 'none'}; azready has built-in replacements for the rest",
     )
     if done or rival:
-        findings.would = [
-            f"do nothing: {f'{rival} is enabled' if rival else 'this VM has been provisioned'}"
-        ]
+        findings.nothing = f"{rival} is enabled" if rival else "this VM has been provisioned"
         return findings
     findings.would, problems = provision.rehearse(boot)
     for problem in problems:
@@ -159,7 +171,7 @@ def _platform(boot: "Boot", findings: Findings) -> None:
             verdict,
             "platform",
             f"not Azure: {why}; provision "
-            f"{'--force goes on' if boot.force else 'does nothing here without --force'}",
+            + ("goes on nevertheless" if boot.force else "does nothing without --force"),
         )
     boot.vm_id = identity.vm_id(boot.root)
     if boot.vm_id:
@@ -319,7 +331,7 @@ def _unit(boot: "Boot", findings: Findings, done: bool) -> None:
     if where:
         findings.add(GOOD, "unit", f"azready is enabled: {', '.join(where)}")
         return
-    if not done and state.others(boot.root, boot.config.state_directory):
+    if not done and state.provisioned(boot.root, boot.config.state_directory):
         findings.add(
             BAD,
             "unit",

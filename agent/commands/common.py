@@ -74,7 +74,7 @@ def boot(root: "Root", options: "Options", config: "Config | None", log: "Log") 
         Deadline(seconds(options, config.deadline)),
         config,
         log,
-        force="--force" in options,
+        force="--force" in options or config.platform == "azure",
         rehearsing="--dry-run" in options,
     )
 
@@ -96,6 +96,16 @@ def seconds(options: "Options", default: float = DEFAULT_DEADLINE) -> float:
     if not 1 <= found <= _LONGEST:
         raise UsageError(f"--deadline {text!r} is not a number of seconds from 1 to {_LONGEST}")
     return found
+
+
+def grace(options: "Options", config: "Config") -> "float | None":
+    """Return the seconds before a lease is asked for, None for never. Raises UsageError."""
+    from agent.settings import DHCP
+
+    word = options.get("--dhcp", config.dhcp)
+    if word not in DHCP:
+        raise UsageError(f"--dhcp {word!r} is unknown: use one of {', '.join(DHCP)}")
+    return {"never": None, "now": 0.0}.get(word, config.dhcp_grace)
 
 
 def init_system(options: "Options") -> str:

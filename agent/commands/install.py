@@ -39,6 +39,7 @@ _MACHINES = {
     243: "riscv",
     258: "loongarch",
 }  # e_machine, elf(5)
+_PACKAGED = "/usr/bin/azready"
 _MAX_FILE = 64 * 1024 * 1024  # bytes
 
 
@@ -62,6 +63,11 @@ def run(options: "dict[str, str]", log: "Log") -> int:
         log.warning(
             f"{rival} is enabled in this image ({link}): azready does nothing as long as it is, "
             f"unless {DEFAULT_PATH} has step_back = false"
+        )
+    if executable != _PACKAGED and root.status(_PACKAGED) is not None:
+        log.warning(
+            f"a package has put azready at {_PACKAGED}, and upgrades it there, not at "
+            f"{executable}: remove the package, or leave this to it"
         )
     system = init.SYSTEMS[name]
     act = rehearse if "--dry-run" in options else perform

@@ -30,6 +30,7 @@ _MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 _UNIT = """\
 [Unit]
 Description=Make this machine ready for Azure
+Documentation=man:azready(8)
 # Not after network-online.target: azready itself waits for a route to the platform, and does not
 # wait for other networks.
 After=local-fs.target systemd-remount-fs.service

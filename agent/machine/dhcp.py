@@ -15,6 +15,7 @@ import posix
 from time import monotonic
 
 from agent import programs
+from agent.change import Change
 from agent.errors import AzreadyError, reason
 from agent.machine import links, network
 from agent.machine.talk import Talk, host_name
@@ -24,6 +25,7 @@ from agent.protocol import dhcp
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.azure.retry import Deadline
+    from agent.change import Changes
     from agent.log import Log
     from agent.protocol.dhcp import Answer
     from agent.protocol.netlink import Link
@@ -36,14 +38,16 @@ RENEWAL, RENEWAL_PAUSE = 3.0, 60.0  # seconds for one, and between two (RFC 2131
 _RIGHTS = "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_DAC_OVERRIDE"
 
 
-def plan(root: "Root") -> str:
-    """Return the link that a client would take now, "" if there is none or it is not needed."""
+def plan(root: "Root", grace: float) -> "Changes":
+    """Yield what a run would do about the network as it is now, after `grace` seconds."""
     try:
         survey = network.survey()
     except network.NetworkError:
-        return ""
+        return
     usable = links.usable(root, survey[0])
-    return usable[0].name if usable and not links.taken(root, survey, None) else ""
+    if usable and not links.taken(root, survey, None):
+        text = f"ask for a lease on {usable[0].name} (DHCP), if nobody else does within {grace:g} s"
+        yield Change(text, bool)
 
 
 class _LetGo(Exception):

@@ -76,6 +76,23 @@ def error(reason: str, source: "tuple[str, ...]") -> str:
     return _row("result=error", f"reason={reason[:room]}"[:room], *rest)
 
 
+def fields(report: str) -> "dict[str, str]":
+    """Return the values of a report by the names of its fields."""
+    found = {}
+    field = ""
+    for piece in report.split("|"):
+        field += piece
+        if field.count('"') % 2:  # a | inside of quotes
+            field += "|"
+            continue
+        if field.startswith('"'):
+            field = field[1:-1].replace('""', '"')
+        name, _, value = field.partition("=")
+        found[name] = value
+        field = ""
+    return found
+
+
 def _row(*fields: str) -> str:
     """Return one row of CSV with | between the fields.
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from agent.root import Root
 
 
+_MARKER = ".provisioned"
 # All that azready makes in the state directory, with at most one * in a name.
 NAMES = ("customdata", "userdata", "media", "disabled", "*.provisioned", "*.customdata")
 
@@ -20,14 +21,15 @@ def is_provisioned(root: "Root", directory: str, vm_ids: "tuple[str, ...]") -> b
     return any(root.read(marker(directory, vm_id)) is not None for vm_id in vm_ids)
 
 
-def others(root: "Root", directory: str) -> bool:
-    """Tell whether there are markers, of whatever VM. Raises GuestError."""
-    return any(name.endswith(".provisioned") for name in root.names(directory))
+def provisioned(root: "Root", directory: str) -> "list[str]":
+    """Return the ids of the VMs that there are markers for. Raises GuestError."""
+    names = root.names(directory)
+    return [name.removesuffix(_MARKER) for name in names if name.endswith(_MARKER)]
 
 
 def marker(directory: str, vm_id: str) -> str:
     """Return the path of the marker."""
-    return f"{directory}/{vm_id}.provisioned"
+    return f"{directory}/{vm_id}{_MARKER}"
 
 
 def remember(root: "Root", path: str, note: str) -> None:

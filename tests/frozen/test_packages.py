@@ -390,6 +390,9 @@ def test_the_manual_pages_have_no_errors() -> None:
         ("azready report ready --w", "--wireserver"),
         ("azready unit --", "--init --exec"),
         ("azready report ready --deadline ", ""),
+        ("azready unit --init open", "openrc"),
+        ("azready provision --dhcp n", "never now"),
+        ("azready help gen", "generalize"),
     ],
 )
 def test_bash_completes(words: str, expected: str) -> None:
@@ -408,6 +411,8 @@ def test_bash_completes(words: str, expected: str) -> None:
         ("azready report f", ["failed"]),
         ("azready install --fi", ["--file"]),
         ("azready provision --fi", []),
+        ("azready unit --init open", ["openrc"]),
+        ("azready provision --dhcp ne", ["never"]),
     ],
 )
 def test_fish_completes(words: str, expected: list[str], tmp_path: pathlib.Path) -> None:
@@ -434,6 +439,11 @@ ZSH = "_describe() { print -l -- ${(P)2} }; _arguments() { print -l -- $@ }; wor
     [
         ("azready ''", 2, "install:install this file and its unit into an image, and enable it"),
         ("azready report ''", 3, "failed:report that provisioning failed, and why"),
+        (
+            "azready provision --dhcp ''",
+            4,
+            "--dhcp[ask for a lease if nobody does: never, auto (default), now]:WHEN:(never auto now)",
+        ),
         (
             "azready install --file ''",
             4,

@@ -4,12 +4,13 @@ import importlib
 import os
 import pathlib
 import re
+import shlex
 import socket
 import subprocess
 
 import pytest
 
-from agent import __version__, errors
+from agent import __version__, cli, errors, usage
 from agent.azure.http import endpoint
 from agent.cli import COMMANDS, EXIT_STATUSES, OPTIONS
 from agent.errors import UsageError
@@ -17,6 +18,7 @@ from build import emptyroot
 from tests.conftest import FROZEN, Run
 
 LOOPBACK = ["--wireserver", "http://127.0.0.1:9", "--deadline", "1"]
+LOOPBACK_REPORT = ["report", "ready", *LOOPBACK[:2]]
 
 
 @pytest.mark.parametrize(
@@ -45,6 +47,17 @@ LOOPBACK = ["--wireserver", "http://127.0.0.1:9", "--deadline", "1"]
         (["report", "ready", "--wireserver"], "--wireserver needs a value: --wireserver URL"),
         (["report", "ready", "--verbose=1", *LOOPBACK], "--verbose takes no value"),
         (["report", "ready", *LOOPBACK, "--deadline", "5"], "--deadline is given twice"),
+        (
+            [*LOOPBACK_REPORT, "--deadline", "--verbose"],
+            "--deadline needs a value: --deadline SECONDS",
+        ),
+        (
+            ["--root", "/mnt", "install"],
+            "options stand after the command: azready COMMAND --root DIR",
+        ),
+        (["--verbose", "check"], "options stand after the command: azready COMMAND --verbose"),
+        (["--verbos"], "unknown option '--verbos'; did you mean --verbose?"),
+        (["help", "chek"], "unknown command 'chek'; did you mean check?"),
         (
             ["report", "ready", "--wireserver", "http://127.0.0.1:9", "--deadline", "soon"],
             "--deadline 'soon' is not a number of seconds",
@@ -76,12 +89,14 @@ def test_a_wrong_command_line_is_one_line_and_exit_2(
     result = azready(*arguments)
     assert result.returncode == 2
     assert says in result.stderr
+    assert result.stderr.startswith("azready: ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
 
 
-def test_version_names_python_architecture_and_freezer(azready: Run) -> None:
-    result = azready("--version")
+@pytest.mark.parametrize("word", ["--version", "-V", "version"])
+def test_version_names_python_architecture_and_freezer(azready: Run, word: str) -> None:
+    result = azready(word)
     assert re.fullmatch(
         rf"azready {re.escape(__version__)} \(Python 3\.\d+\.\d+, {os.uname().machine}, "
         r"(not frozen|PyInstaller [\d.]+)\)\n",
@@ -89,7 +104,7 @@ def test_version_names_python_architecture_and_freezer(azready: Run) -> None:
     )
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"], ["unit", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["help"]])
 def test_help_lists_commands_options_init_systems_and_exit_statuses(
     azready: Run, arguments: list[str]
 ) -> None:
@@ -107,6 +122,43 @@ def test_help_lists_commands_options_init_systems_and_exit_statuses(
     ):
         assert word in result.stdout
     assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["help", "provision"], "usage: azready provision [OPTION ...]"),
+        (["install", "--root", "/", "-h"], "azready install --root /mnt "),
+        (["help", "unit"], "--init NAME  init system"),
+        (["help", "report", "failed"], "usage: azready report failed REASON [OPTION ...]"),
+        (["report", "--help"], "usage: azready report failed REASON [OPTION ...]"),
+        (["help", "report"], "usage: azready report ready [OPTION ...]"),
+    ],
+)
+def test_help_about_a_command_has_its_options_and_examples(
+    azready: Run, arguments: list[str], says: str
+) -> None:
+    result = azready(*arguments)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert says in result.stdout
+    assert "examples:" in result.stdout
+    assert "exit status:" in result.stdout
+    assert max(map(len, result.stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_example_is_a_command_line_that_azready_takes(command: str) -> None:
+    assert usage.EXAMPLES[command]
+    for line, meaning in usage.EXAMPLES[command]:
+        _, *words = shlex.split(line)
+        found, rest = cli._command(words)
+        assert (found, bool(meaning)) == (command, True)
+        cli._parse(found, rest)
+
+
+def test_a_reason_may_look_like_a_call_for_help(azready: Run) -> None:
+    result = azready("report", "failed", *LOOPBACK, "--", "--help")
+    assert result.returncode == 3
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -14,7 +14,7 @@ import pytest
 from agent import boot, programs
 from agent.azure import http
 from agent.azure.retry import Deadline
-from agent.commands import provision
+from agent.commands import common
 from agent.errors import UsageError
 from agent.machine import dhcp, links
 from agent.machine import network as network_of_kernel
@@ -272,7 +272,7 @@ def test_a_kernel_that_does_not_answer_makes_no_plan(
         raise network_of_kernel.NetworkError("refused")
 
     monkeypatch.setattr(network_of_kernel, "survey", refuse)
-    assert dhcp.plan(Root(str(tmp_path))) == ""
+    assert list(dhcp.plan(Root(str(tmp_path)), 5)) == []
 
 
 DOWN = (True, False)
@@ -337,13 +337,13 @@ def test_what_is_not_ours_shows_somebody_else(
     [({}, 5.0), ({"--dhcp": "auto"}, 5.0), ({"--dhcp": "now"}, 0.0), ({"--dhcp": "never"}, None)],
 )
 def test_when_a_lease_is_asked_for(options: dict[str, str], seconds: "float | None") -> None:
-    assert provision.grace(options, Config()) == seconds
-    assert provision.grace({}, Config({"dhcp": "never"})) is None
+    assert common.grace(options, Config()) == seconds
+    assert common.grace({}, Config({"dhcp": "never"})) is None
 
 
 def test_another_word_is_refused() -> None:
     with pytest.raises(UsageError, match="--dhcp 'yes' is unknown: use one of never, auto, now"):
-        provision.grace({"--dhcp": "yes"}, Config())
+        common.grace({"--dhcp": "yes"}, Config())
 
 
 class Asked:

@@ -77,6 +77,16 @@ def test_install_goes_where_it_is_told(image: pathlib.Path) -> None:
     )
 
 
+def test_a_package_that_is_there_is_mentioned(image: pathlib.Path) -> None:
+    packaged = image / "usr/bin/azready"
+    packaged.parent.mkdir(parents=True, exist_ok=True)
+    packaged.write_text("#!/bin/sh\n")
+    said = azready("install", "--root", str(image)).stderr
+    assert "a package has put azready at /usr/bin/azready" in said
+    said = azready("install", "--root", str(image), "--exec", "/usr/bin/azready").stderr
+    assert "a package" not in said
+
+
 def test_a_dry_run_changes_nothing(image: pathlib.Path) -> None:
     before = listed(image)
     for command, said in (("install", "would enable azready"), ("uninstall", "nothing to do")):
@@ -200,6 +210,12 @@ def test_generalize_removes_what_makes_a_machine(used: pathlib.Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a home that belongs to its user takes root")
+def test_a_second_generalize_has_nothing_to_do(used: pathlib.Path) -> None:
+    azready("generalize", "--root", str(used), "--yes")
+    again = azready("generalize", "--root", str(used), "--yes")
+    assert (again.returncode, again.stdout) == (0, "nothing to do\n")
+
+
 def test_generalize_removes_a_user_with_home_and_mail(used: pathlib.Path) -> None:
     os.chown(used / "home/ann", 1000, 1000)
     result = azready("generalize", "--root", str(used), "--user", "ann", "--yes")

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from agent import cli, init
+from agent import init, usage
 from agent.change import perform
 from agent.commands import common, uninstall
 from agent.errors import GuestError
@@ -384,7 +384,7 @@ def test_a_new_init_system_is_one_declaration(
     assert init.detect(root) == ("made-up", "/etc/made-up/boot exists")
     assert rivals.enabled(root) == ("the Azure Linux agent", "/etc/made-up/on/waagent")
     assert common.init_system({"--init": "made-up"}) == "made-up"
-    assert "made-up" in cli._help()
+    assert "made-up" in usage.everything()
     table = generate.systems_table(init.SYSTEMS)
     assert "| `made-up` | Made up | `/etc/made-up/azready` | link in `/etc/made-up/on` |" in table
     assert (write(root, "made-up"), enable(root, "made-up")) == (1, 1)

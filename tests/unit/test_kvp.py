@@ -25,6 +25,22 @@ def test_a_row_quotes_what_it_must() -> None:
     )
 
 
+def test_the_fields_of_a_row_are_what_went_into_it() -> None:
+    source = kvp.source("azready/1", "T", "id", "")
+    found = kvp.fields(kvp.error('disk "a|b" full', source))
+    assert found == {
+        "result": "error",
+        "reason": 'disk "a|b" full',
+        "agent": "azready/1",
+        "pps_type": "None",
+        "vm_id": "id",
+        "timestamp": "T",
+        "documentation_url": "https://aka.ms/linuxprovisioningerror",
+    }
+    assert kvp.fields("") == {"": ""}
+    assert kvp.fields('a=1|"b=never closed|c=2') == {"a": "1"}
+
+
 def test_a_pool_that_is_not_one_is_an_error() -> None:
     assert kvp.parse(b"") == []
     with pytest.raises(kvp.KvpError, match="3 bytes long, not a multiple of 2560"):

@@ -1,6 +1,7 @@
 """Provision against the simulator, in this process: what the scenarios cannot show."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import signal
@@ -8,12 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from agent import signals
+from agent import __version__, signals
 from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
 from agent.change import Change, Step
-from agent.commands import check, failure
+from agent.commands import check, common, failure
 from agent.commands.failure import ProvisioningFailed
 from agent.commands.provision import provision
 from agent.errors import GuestError
@@ -95,6 +96,52 @@ def test_a_second_run_asks_nothing_and_changes_nothing(
     provision(boot(platform, root, log))
     assert (files(root), len(platform.exchanges)) == (before, asked)
     assert "has been provisioned: nothing to do" in log.lines[-1]
+
+
+def test_the_first_line_tells_version_and_vm(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
+    provision(boot(platform, root, log))
+    assert log.lines[0] == f"6 azready {__version__}, VM {VM_ID}"
+
+
+def test_an_image_without_dmi_may_say_that_this_is_azure(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
+    (root / "sys/class/dmi/id/chassis_asset_tag").write_text("no tag\n")
+    provision(boot(platform, root, log))
+    assert platform.exchanges == []
+    assert "platform = " in log.lines[-1]
+    (root / "etc").mkdir()
+    (root / "etc/azready.toml").write_text('platform = "azure"\n')
+    options = {"--root": str(root)}
+    config = common.config(Root(str(root)), options)
+    assert common.boot(Root(str(root)), options, config, log).force
+    assert not common.boot(Root(str(root)), options, Config(), log).force
+
+
+def test_check_of_a_vm_that_is_done_says_so(
+    platform: Simulator, root: pathlib.Path, log: Lines
+) -> None:
+    mark(root, VM_ID)
+    findings = check.check(boot(platform, root, log))
+    assert findings.end() == "nothing to do: this VM has been provisioned\n"
+    assert json.loads(findings.as_json())["nothing_to_do"] == "this VM has been provisioned"
+    assert findings.good
+
+
+def test_check_tells_what_it_finds_when_it_finds_it(
+    platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+
+    def asked(*_: object) -> None:
+        assert any(line.startswith("ok    platform") for line in said)
+        raise GuestError("enough")
+
+    monkeypatch.setattr("agent.azure.imds.instance", asked)
+    check.check(boot(platform, root, log), check.Findings(said.append))
+    assert any("enough" in line for line in said)
 
 
 def test_the_marker_counts_in_the_other_byte_order_and_case(
@@ -394,13 +441,13 @@ def test_check_knows_that_a_boot_without_any_word_fails(
 def test_check_prints_no_control_character_of_the_platform(root: pathlib.Path, log: Lines) -> None:
     hostile = scenario.parse("hostile", '[vm]\nvm_id = "id\\u001b[2J\\n"\n')
     with Simulator(hostile) as platform:
-        findings = check.check(boot(platform, root, log))
-    text = findings.as_text()
+        said: list[str] = []
+        check.check(boot(platform, root, log), check.Findings(said.append))
+    text = "".join(said)
     assert "id\\x1b[2J" in text
     assert all(line.isprintable() for line in text.splitlines())
-    surrogate = check.Findings()
-    surrogate.add(check.HINT, "VM id", "a\ud800b")
-    assert surrogate.as_text().startswith("hint  VM id          a\\xd800b\n")
+    check.Findings(said.append).add(check.HINT, "VM id", "a\ud800b")
+    assert said[-1] == "hint  VM id          a\\xd800b\n"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="making a user takes root")
@@ -422,7 +469,7 @@ def test_what_the_cd_says_is_done_before_anybody_is_asked(root: pathlib.Path, lo
     with Simulator(chosen, on_exchange=look) as platform:
         provision(boot(platform, root, log))
         assert platform.reports == ["Ready"]
-    assert log.lines[:2] == [
+    assert log.lines[1:3] == [
         "6 provisioning CD: /dev/sr0",
         "6 write from-the-cd to /etc/hostname",
     ]

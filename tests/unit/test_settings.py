@@ -50,6 +50,7 @@ fatal = ["kvp"]
 run_custom_data = true
 custom_data_limit = 5
 step_back = false
+platform = "azure"
 dhcp = "never"
 dhcp_grace = 0
 steps.sudo = false
