@@ -27,11 +27,11 @@ class Boot:
     without a way to the platform azready asks for a lease itself, None for never.
 
     Found: `vm_id` ("" if unknown), `metadata` and `medium` (None without), `silence` (why there is
-    no metadata), `profile`, `old_name` of this machine and the `leases` that it got under it (from
-    the step `host_name`), the user's `account` (None before the step `user`, and without a user),
-    what the `server` for SSH does for the user (None before anybody asked), the `promised` ways to
-    log in, "key" and "password", that steps have made or, in a rehearsal, would make; `notes` for
-    the success report; the `client` for DHCP (None until it is needed).
+    no metadata), `profile`, `old_name` of this machine and its `unnamed` addresses, got under that
+    name (from the step `host_name`), the user's `account` (None before the step `user`, and without
+    a user), what the `server` for SSH does for the user (None before anybody asked), the `promised`
+    ways to log in, "key" and "password", that steps have made or, in a rehearsal, would make;
+    `notes` for the success report; the `client` for DHCP (None until it is needed).
 
     Done: names of the steps that succeeded; `failure`, why the run fails, "" until then;
     `ready_sent`, whether Ready may have reached the platform.
@@ -64,7 +64,7 @@ class Boot:
         self._no_way_since = 0.0
         self.vm_id = ""
         self.old_name = ""
-        self.leases: "dict[str, int] | None" = None
+        self.unnamed: "frozenset[tuple[int, bytes]] | None" = None
         self.metadata: "InstanceMetadata | None" = None
         self.silence = ""
         self.medium: "Medium | None" = None

@@ -8,7 +8,7 @@ import posix
 
 from agent import notify, profile, signals
 from agent.azure.retry import Deadline
-from agent.change import Change, perform
+from agent.change import perform
 from agent.change import rehearse as say
 from agent.commands import common, failure
 from agent.errors import (
@@ -19,13 +19,12 @@ from agent.errors import (
     GuestError,
     PrivilegeError,
     Refused,
-    UsageError,
 )
 from agent.init import rivals
 from agent.lock import Busy, Lock
 from agent.log import Quiet
 from agent.machine import identity
-from agent.settings import DEFAULT_PATH, DHCP
+from agent.settings import DEFAULT_PATH
 from agent.steps import DISABLE, EARLY, HOST_KEYS, MARKER, READY, STEPS, media, state
 
 TYPE_CHECKING = False
@@ -33,10 +32,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from agent.boot import Boot
-    from agent.change import Changes, Step
+    from agent.change import Change, Step
     from agent.log import Log
     from agent.protocol.imds import InstanceMetadata
-    from agent.settings import Config
 
 # Where a first boot changes files; each may be a file system of its own.
 _CHANGED = ("/etc", "/etc/doas.d", "/etc/ssh", "/etc/ssh/sshd_config.d", "/etc/sudoers.d", "/home")
@@ -54,18 +52,10 @@ def run(options: "dict[str, str]", log: "Log") -> int:
             raise
         wrong = error  # a failure of the run: at a first boot nobody reads this machine's log
     boot = common.boot(root, options, config, log)
-    boot.dhcp = grace(options, boot.config)
+    boot.dhcp = common.grace(options, boot.config)
     provision(boot, wrong)
     notify.ready()  # for systemd, an end without it would be a failure
     return EXIT_DONE
-
-
-def grace(options: "dict[str, str]", config: "Config") -> "float | None":
-    """Return the seconds before a lease is asked for, None for never. Raises UsageError."""
-    word = options.get("--dhcp", config.dhcp)
-    if word not in DHCP:
-        raise UsageError(f"--dhcp {word!r} is unknown: use one of {', '.join(DHCP)}")
-    return {"never": None, "now": 0.0}.get(word, config.dhcp_grace)
 
 
 def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
@@ -144,22 +134,15 @@ def _begin(boot: "Boot") -> None:
     lease. The metadata may still change the name.
     """
     if boot.rehearsing and boot.dhcp is not None and boot.root.is_live:
-        _act(boot, _lease(boot))
+        from agent.machine import dhcp
+
+        _act(boot, dhcp.changes(boot.root, boot.dhcp))
     if boot.rehearsing or not boot.vm_id:
         return  # without an id, the metadata have to say whether all is done
     if boot.config.steps["media"]:
         media.look(boot, Quiet(), waits=False)
     boot.profile = profile.merge(None, boot.medium)
     _carry_out(boot, lambda changes: _attempt(boot, changes), boot.log.warning, EARLY)
-
-
-def _lease(boot: "Boot") -> "Changes":
-    """Yield what a run would do about the network as it is now."""
-    from agent.machine import dhcp
-
-    if link := dhcp.plan(boot.root):
-        text = f"ask for a lease on {link} (DHCP), if nobody else does within {boot.dhcp:g} s"
-        yield Change(text, bool)
 
 
 def rehearse(boot: "Boot") -> "tuple[list[str], list[str]]":
