@@ -6,6 +6,8 @@ from agent.profile import Profile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.azure.http import Endpoint
     from agent.azure.retry import Deadline
     from agent.formats.accounts import Account
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from agent.protocol.imds import InstanceMetadata
     from agent.root import Root
     from agent.settings import Config
+    from agent.steps.host_keys import Keys
 
 
 class Boot:
@@ -31,7 +34,8 @@ class Boot:
     name (from the step `host_name`), the user's `account` (None before the step `user`, and without
     a user), what the `server` for SSH does for the user (None before anybody asked), the `promised`
     ways to log in, "key" and "password", that steps have made or, in a rehearsal, would make;
-    `notes` for the success report; the `client` for DHCP (None until it is needed).
+    `notes` for the success report; the `client` for DHCP (None until it is needed); the host `keys`
+    that are being made (None without), and what looks after them in each pause (`beside`).
 
     Done: names of the steps that succeeded; `failure`, why the run fails, "" until then;
     `ready_sent`, whether Ready may have reached the platform.
@@ -61,6 +65,8 @@ class Boot:
         self.mounts = mounts
         self.dhcp: "float | None" = None
         self.client: "Client | None" = None
+        self.keys: "Keys | None" = None
+        self.beside: "Callable[[], object]" = lambda: None
         self._no_way_since = 0.0
         self.vm_id = ""
         self.old_name = ""
@@ -78,7 +84,11 @@ class Boot:
         self.ready_sent = False
 
     def meanwhile(self, deadline: "Deadline", no_way: bool) -> bool:
-        """Use a pause to get or keep a lease; return whether that took time (agent.azure.retry)."""
+        """Use a pause: look `beside`, and get or keep a lease.
+
+        Returns whether that took time (agent.azure.retry).
+        """
+        self.beside()
         if self.dhcp is None or self.rehearsing or not self.root.is_live:
             return False
         if self.client is None:
