@@ -25,6 +25,7 @@ EXAMPLES = {
     "report provisioning": (("azready report provisioning", "work that takes long has begun"),),
     "report failed": (("azready report failed 'no disk'", "the reason is shown at the portal"),),
     "lease": (("azready lease", "for a service of an image without a DHCP client"),),
+    "announce": (("azready announce", "after hostnamectl hostname NAME"),),
     "unit": (
         ("azready unit", "the systemd unit"),
         ("azready unit --init openrc --exec /usr/bin/azready", "the script of a package"),

@@ -35,7 +35,7 @@ TOOLS = (
     "doas",
     "sshd",
     "bash",
-    "networkctl",
+    "nmcli",
     "restorecon",
     "mount",
     "systemd-run",

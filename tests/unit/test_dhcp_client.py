@@ -16,7 +16,7 @@ from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.commands import common
 from agent.errors import UsageError
-from agent.machine import dhcp, links
+from agent.machine import dhcp, links, outside
 from agent.machine import network as network_of_kernel
 from agent.protocol.netlink import Address, Link, Route
 from agent.root import Root
@@ -251,7 +251,7 @@ def test_systemd_runs_it_outside_of_the_sandbox(
         ran.append(words)
         return programs.Result(len(ran) - 1, "azready [0.1] looks\nazready [0.2] eth0 has it\n")
 
-    monkeypatch.setattr(dhcp, "_is_confined", lambda: True)
+    monkeypatch.setattr(outside, "is_confined", lambda: True)
     monkeypatch.setattr(programs, "usable", lambda _, name: f"/usr/bin/{name}")
     monkeypatch.setattr(programs, "run", run)
     monkeypatch.setattr(network_of_kernel, "survey", lambda: known)
