@@ -11,7 +11,7 @@ import pathlib
 import time
 from collections.abc import Callable, Iterator
 
-from scripts.bootlab import LabError, disks, guests
+from scripts.bootlab import LabError, disks, images
 from scripts.bootlab.cloud import Cloud
 from scripts.bootlab.guests import Guest
 from scripts.bootlab.machine import Hardware, Machine
@@ -76,7 +76,7 @@ class Proof:
             )
             for number, (vm_id, key) in enumerate(zip(_IDS, keys, strict=True), 1)
         ]
-        hardware = guests.hardware(self.guest, self.folder)
+        hardware = images.hardware(self.guest, self.folder)
         try:
             with self.cloud:
                 self._first(hardware, vms[0], keys[0])
@@ -111,7 +111,7 @@ class Proof:
             time.sleep(_QUIET)
             sent = [exchange.request.target for exchange in self.cloud.requests(machine.started)]
             self._check("second boot", lambda: not sent, f"it asked for {sent}")
-            machine.run(f"{AZREADY} install")
+            machine.run(f"{AZREADY} install --init {self.guest.init}")
             machine.switch_off(self.guest.off)
 
     def _clone(self, hardware: Hardware, vm: VM, key: pathlib.Path) -> None:

@@ -13,6 +13,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from typing import Any
@@ -21,7 +22,7 @@ from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
-from build import emptyroot, packages, sources, toolchain
+from build import emptyroot, machine, packages, sources, toolchain
 from build.cache import BuildError, key, made, run
 from scripts.simulator import media
 from scripts.simulator.scenario import VM
@@ -69,11 +70,12 @@ EVERYTHING = VM(
 _LIBRARIES = ("lib", "usr/lib", "lib64", "usr/lib64")
 
 
-def debian(init: str = "", more: str = "") -> pathlib.Path:
+def debian(init: str = "", more: str = "", architecture: str = "") -> pathlib.Path:
     """Return the folder of a minimal Debian of this host's own release; never change it.
 
-    `init` adds one of _INIT_SYSTEMS, `more` further packages, separated by commas. Raises
-    BuildError if it cannot be built.
+    `init` adds one of _INIT_SYSTEMS, `more` further packages, separated by commas. With an
+    `architecture` ("arm64"), qemu runs the packages' scripts. Raises BuildError if it cannot be
+    built.
     """
     wanted = ",".join(filter(None, [_PACKAGES, _INIT_SYSTEMS[init] if init else "", more]))
     chosen = suite()
@@ -81,12 +83,17 @@ def debian(init: str = "", more: str = "") -> pathlib.Path:
 
     def make(place: pathlib.Path) -> None:
         options = ["--variant=minbase", f"--include={wanted}", *exclude]
-        _mmdebstrap([*options, chosen, str(place / "root")], place / "log")
+        if architecture:
+            options += [f"--architectures={architecture}", "--skip=check/qemu"]
+        words = [*options, chosen, str(place / "root")]
+        _mmdebstrap(words, place / "log", emulated=bool(architecture))
         for host_key in (place / "root/etc/ssh").glob("ssh_host_*"):
             host_key.unlink()
 
-    inputs = key(chosen, wanted, *exclude)
-    return made(f"guest-{init or 'debian'}", inputs, make, hint="about 40 seconds") / "root"
+    inputs = key(chosen, wanted, *exclude, *filter(None, [architecture]))
+    name = "-".join(filter(None, ["guest", init or "debian", architecture]))
+    hint = "about 2 minutes" if architecture else "about 40 seconds"
+    return made(name, inputs, make, hint=hint) / "root"
 
 
 def extract(wanted: str, architecture: str, place: pathlib.Path, log: pathlib.Path) -> None:
@@ -107,10 +114,15 @@ def suite() -> str:
     return release["VERSION_CODENAME"]
 
 
-def _mmdebstrap(words: list[str], log: pathlib.Path) -> None:
+def _mmdebstrap(words: list[str], log: pathlib.Path, *, emulated: bool = False) -> None:
     if not shutil.which("mmdebstrap"):
         packages.install("mmdebstrap")
-    run(["mmdebstrap", "--mode=root", *words], log=log)
+    before = []
+    if emulated:
+        machine.emulator("aarch64")
+        before = [sys.executable, "-m", "scripts.tasks.emulated"]
+    environment = {**os.environ, "PYTHONPATH": str(toolchain.TOP)}
+    run([*before, "mmdebstrap", "--mode=root", *words], log=log, env=environment)
 
 
 def busybox() -> pathlib.Path:
