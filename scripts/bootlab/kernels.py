@@ -22,6 +22,7 @@ class Kernel:
     machine: str
     version: str
     image: pathlib.Path
+    config: pathlib.Path
     modules: pathlib.Path
     busybox: pathlib.Path
 
@@ -53,11 +54,16 @@ def kernel(machine: str = "x86_64") -> Kernel:
         version = next((found / "lib/modules").iterdir()).name
         (place / "modules/lib/modules").mkdir(parents=True)
         shutil.move(found / "lib/modules" / version, place / "modules/lib/modules" / version)
-        shutil.move(found / "boot" / f"vmlinuz-{version}", place / "vmlinuz")
+        for name in ("vmlinuz", "config"):
+            shutil.move(found / "boot" / f"{name}-{version}", place / name)
         shutil.move(found / "bin/busybox", place / "busybox")
         shutil.rmtree(found)
         run(["depmod", "--basedir", place / "modules", version], log=place / "log")
 
-    place = made(f"kernel-{machine}", key(suite, _PACKAGES[machine]), make, hint="about 10 seconds")
+    place = made(
+        f"kernel-{machine}", key(suite, _PACKAGES[machine], "config"), make, hint="about 10 seconds"
+    )
     modules = next((place / "modules/lib/modules").iterdir())
-    return Kernel(machine, modules.name, place / "vmlinuz", modules, place / "busybox")
+    return Kernel(
+        machine, modules.name, place / "vmlinuz", place / "config", modules, place / "busybox"
+    )

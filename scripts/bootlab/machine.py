@@ -22,6 +22,7 @@ from scripts.bootlab import LabError
 from scripts.bootlab.cloud import Cloud, wait
 
 T = TypeVar("T")
+PATIENCE = 300.0  # seconds; an emulated machine on a busy one is slow
 ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
 MAC = "00:0d:3a:12:34:56"
 # QEMU 7.2 without KVM gets cmpxchg16b wrong, and kernels then end in a double fault; five levels of
@@ -137,16 +138,16 @@ class Machine:
                 with contextlib.suppress(OSError):
                     stream.close()
 
-    def wait_off(self, limit: float = 60) -> None:
+    def wait_off(self, limit: float = PATIENCE) -> None:
         """Wait until the machine has switched itself off. Raises LabError."""
         wait(lambda: not self.is_on(), limit, what="the machine switches itself off")
         self._reader.join(5)
 
-    def wait_text(self, text: str, limit: float = 60) -> None:
+    def wait_text(self, text: str, limit: float = PATIENCE) -> None:
         """Wait until the console has shown a text. Raises LabError."""
         self._wait(lambda: text in self.text, limit, f"the console shows {text!r}")
 
-    def wait_report(self, report: str = "Ready", limit: float = 120) -> float:
+    def wait_report(self, report: str = "Ready", limit: float = PATIENCE) -> float:
         """Wait until the platform has accepted a report of this boot; return when.
 
         In seconds since the start. Raises LabError.
@@ -161,7 +162,7 @@ class Machine:
         """Name the user and the private key of `ssh`; without it, `run` takes the console."""
         self._user, self._key = user, key
 
-    def run(self, command: str, limit: float = 60) -> str:
+    def run(self, command: str, limit: float = PATIENCE) -> str:
         """Run a command as root, by ssh and sudo or else on the console; return what it says.
 
         Raises LabError if it fails.
@@ -175,12 +176,12 @@ class Machine:
             raise LabError(f"{command!r} exited with status {result.returncode}: {said}")
         return result.stdout.strip()
 
-    def switch_off(self, command: str = "poweroff", limit: float = 90) -> None:
+    def switch_off(self, command: str = "poweroff", limit: float = PATIENCE) -> None:
         """Have the machine switch itself off by a command of root's. Raises LabError."""
         said = ""
         if self._key:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                result = self.ssh(f"sudo -n sh -c {shlex.quote(command)}", limit=60)
+                result = self.ssh(f"sudo -n sh -c {shlex.quote(command)}", limit)
                 said = f"{result.stdout}{result.stderr}".strip()
         else:
             self._wait_prompt()
@@ -190,7 +191,7 @@ class Machine:
         except LabError as error:
             raise LabError(f"{error}; {command!r} said: {said}") from None
 
-    def ssh(self, command: str, limit: float = 60) -> "subprocess.CompletedProcess[str]":
+    def ssh(self, command: str, limit: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
         """Run a command by a real ssh login from the platform's side; exit status 255: no login.
 
         Raises subprocess.TimeoutExpired.
@@ -202,14 +203,15 @@ class Machine:
             "StrictHostKeyChecking": "no",
             "UserKnownHostsFile": "/dev/null",
             "LogLevel": "ERROR",
-            "ConnectTimeout": "10",
+            "ConnectTimeout": "30",
+            "ServerAliveInterval": "10",  # a machine that is off says nothing
         }
         words = [f"-o{name}={value}" for name, value in options.items()]
         return self.cloud.run(
             ["ssh", "-F", "none", *words, f"{self._user}@{self.address}", command], limit=limit
         )
 
-    def wait_login(self, limit: float = 60) -> float:
+    def wait_login(self, limit: float = PATIENCE) -> float:
         """Wait until ssh lets the user in; return when, in seconds since the start.
 
         Raises LabError.
@@ -219,7 +221,7 @@ class Machine:
         def tried() -> float:
             nonlocal said
             with contextlib.suppress(subprocess.TimeoutExpired):
-                result = self.ssh("true", limit=30)
+                result = self.ssh("true", limit=60)
                 said = result.stderr.strip()
                 return 0.0 if result.returncode else time.monotonic() - self.started
             return 0.0
@@ -235,7 +237,7 @@ class Machine:
             self._process.stdin.write(text.encode())
             self._process.stdin.flush()
 
-    def shell(self, command: str, limit: float = 60) -> "subprocess.CompletedProcess[str]":
+    def shell(self, command: str, limit: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
         """Run a command in the shell that the console has. Raises LabError."""
         self._wait_prompt()
         before = len(self.text)
@@ -250,7 +252,7 @@ class Machine:
 
         ash asks the terminal where the cursor is; what is typed before that is lost to it.
         """
-        self._wait(lambda: "# " in self._pending, 60, "the console has a shell")
+        self._wait(lambda: "# " in self._pending, PATIENCE, "the console has a shell")
 
     def _wait(self, condition: Callable[[], T | None], limit: float, what: str) -> T:
         try:

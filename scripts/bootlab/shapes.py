@@ -125,7 +125,8 @@ def initramfs_tools(root: pathlib.Path, kernel: Kernel, place: pathlib.Path) -> 
     drivers = "".join(f"{name}\n" for name in (*DISK, *NETWORK, *DRIVE))
     write(root / "etc/initramfs-tools/modules", drivers)
     write(root / "etc/initramfs-tools/conf.d/modules", "MODULES=list\n")
-    shutil.copy(kernel.image, root / f"boot/vmlinuz-{kernel.version}")
+    for file, name in ((kernel.image, "vmlinuz"), (kernel.config, "config")):
+        shutil.copy(file, root / f"boot/{name}-{kernel.version}")
     make = f"mount -t proc proc /proc && update-initramfs -c -k {kernel.version}"
     words = ["unshare", "--mount", "chroot", str(root), "/bin/sh", "-ec", make]
     result = subprocess.run(words, capture_output=True, text=True)

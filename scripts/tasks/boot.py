@@ -1,6 +1,6 @@
 """`scripts/boot`: boots real systems on a simulated Azure, and says what works.
 
-See scripts/bootlab/. Logs are below dist/boot/, the results in dist/boot.xml (JUnit).
+See scripts/bootlab/. dist/boot/ gets the logs, and the results as JUnit XML: results.xml.
 """
 
 import argparse
@@ -25,7 +25,6 @@ from scripts.bootlab.guests import GUESTS, Guest
 from scripts.tasks import guests
 
 FOLDER = toolchain.TOP / "dist/boot"
-REPORT = toolchain.TOP / "dist/boot.xml"
 AT_ONCE = 2  # machines: each has two processors, which are emulated
 _PROGRAMS = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -51,6 +50,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--arch", choices=("x86_64", "aarch64"), help="only guests of this machine")
     parser.add_argument("--console", action="store_true", help="show the consoles")
+    parser.add_argument(
+        "--folder",
+        type=pathlib.Path,
+        default=FOLDER,
+        help="where logs and results.xml go (default: dist/boot)",
+    )
     options = parser.parse_args(arguments)
     chosen = [
         guest
@@ -66,11 +71,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("name a guest with --guest, or all with --all; --list lists them")
     try:
         prepare(chosen)
-        proofs = prove(chosen, show=options.console)
+        proofs = prove(chosen, options.folder, show=options.console)
     except (BuildError, LabError) as error:
         return build.refuse(BuildError(str(error)))
     table(proofs)
-    write(proofs, REPORT)
+    write(proofs, options.folder / "results.xml")
     return int(any(result.state == "failed" for p in proofs for result in p.results.values()))
 
 
@@ -89,14 +94,15 @@ def need() -> None:
         packages.install({"apt-get": " ".join(missing)})
 
 
-def prove(chosen: Sequence[Guest], *, show: bool = False) -> list[Proof]:
+def prove(chosen: Sequence[Guest], folder: pathlib.Path, *, show: bool = False) -> list[Proof]:
     """Boot guests, at most AT_ONCE at a time; return what was proved, in the same order.
 
     An interruption switches all machines off. Raises BuildError.
     """
-    shutil.rmtree(FOLDER, ignore_errors=True)
+    for guest in chosen:
+        shutil.rmtree(folder / guest.name, ignore_errors=True)
     proofs = [
-        Proof(guest, FOLDER / guest.name, _shower(guest) if show else None) for guest in chosen
+        Proof(guest, folder / guest.name, show=_shower(guest) if show else None) for guest in chosen
     ]
     with _interruptible(), concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         try:
@@ -149,7 +155,7 @@ def write(proofs: Sequence[Proof], path: pathlib.Path) -> None:
             if result.state != "passed":
                 kind = "failure" if result.state == "failed" else "skipped"
                 ElementTree.SubElement(case, kind, message=result.text.splitlines()[0])
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     ElementTree.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
 
 
