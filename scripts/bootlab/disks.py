@@ -62,18 +62,23 @@ def initrd(
     `mode` is how the root is mounted, "rw" or "ro". Returns its path.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        top = pathlib.Path(scratch)
-        for folder in ("bin", "dev", "proc", "sys", "root", "modules"):
-            (top / folder).mkdir()
-        shutil.copy(kernel.busybox, top / "bin/busybox")
+        top = pathlib.Path(scratch, "top")
+        lay_out(kernel, top, _INIT.format(mode=mode))
         files = kernel.loading(*modules)
         for file in files:
             shutil.copy(file, top / "modules" / file.name)
         (top / "modules/order").write_text("".join(f"{file.name}\n" for file in files))
-        (top / "init").write_text(_INIT.format(mode=mode))
-        (top / "init").chmod(0o755)
         pack(top, place)
     return place
+
+
+def lay_out(kernel: Kernel, top: pathlib.Path, init: str) -> None:
+    """Make a folder for pack(): busybox, and a script that the kernel starts."""
+    for folder in ("bin", "dev", "proc", "sys", "root", "modules"):
+        (top / folder).mkdir(parents=True)
+    shutil.copy(kernel.busybox, top / "bin/busybox")
+    (top / "init").write_text(init)
+    (top / "init").chmod(0o755)
 
 
 def pack(top: pathlib.Path, place: pathlib.Path) -> None:

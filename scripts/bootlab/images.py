@@ -13,7 +13,7 @@ import time
 
 from build import toolchain
 from build.cache import key, made
-from scripts.bootlab import LabError, disks, kernels, shapes
+from scripts.bootlab import LabError, disks, kernels, kvm, shapes
 from scripts.bootlab.guests import Guest
 from scripts.bootlab.machine import Hardware
 from scripts.tasks import guests as roots
@@ -28,14 +28,16 @@ _RECIPES = [
 def hardware(guest: Guest, folder: pathlib.Path) -> Hardware:
     """Return a machine for the guest with a fresh disk in `folder`. Raises BuildError, LabError."""
     base = built(guest)
+    kernel = kernels.kernel(guest.machine)
     folder.mkdir(parents=True, exist_ok=True)
     return Hardware(
         machine=guest.machine,
-        kernel=kernels.kernel(guest.machine).image,
+        kernel=kernel.image,
         initrd=base / "initrd",
         disk=disks.overlay(base / "disk", folder / "disk.qcow2"),
         memory=guest.memory,
         arguments=guest.arguments,
+        accelerator=kvm.accelerator(kernel),
     )
 
 

@@ -1,7 +1,7 @@
 """One VM: QEMU with what Azure's machines show: DMI, a NIC on the cloud, the provisioning CD.
 
 Without KVM by default: nested virtualisation often has a /dev/kvm that boots nothing, so it is
-used only if a kernel was seen to start with it (`accelerator`).
+used only if a kernel was seen to start with it (kvm.py).
 """
 
 import contextlib
@@ -27,18 +27,9 @@ ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
 MAC = "00:0d:3a:12:34:56"
 # QEMU 7.2 without KVM gets cmpxchg16b wrong, and kernels then end in a double fault; five levels of
 # page tables only cost time.
-_TCG = ["-accel", "tcg,thread=multi"]
-_MACHINES = {
-    "x86_64": ["qemu-system-x86_64", "-machine", "q35", "-cpu", "max,-cx16,la57=off", *_TCG],
-    "aarch64": [
-        "qemu-system-aarch64",
-        "-machine",
-        "virt,gic-version=3",
-        "-cpu",
-        "cortex-a57",
-        *_TCG,
-    ],
-}
+_BOARDS = {"x86_64": "q35", "aarch64": "virt,gic-version=3"}
+_PROCESSORS = {"x86_64": "max,-cx16,la57=off", "aarch64": "cortex-a57"}
+_KVM_BOARDS = {"x86_64": "q35", "aarch64": "virt,gic-version=host"}
 _FIRMWARE = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
 _CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
 _END = re.compile(r"lab-ended-(\d+)")
@@ -59,6 +50,7 @@ class Hardware:
     initrd: pathlib.Path | None
     disk: pathlib.Path | None
     disk_format: str = "qcow2"
+    accelerator: str = "tcg"
     arguments: str = "quiet"
     memory: int = 512  # MB
     processors: int = 2
@@ -264,7 +256,12 @@ class Machine:
     def _command(self) -> list[str]:
         hardware = self.hardware
         drive, firmware = [], []
-        words = [*_MACHINES[hardware.machine]]
+        words = [f"qemu-system-{hardware.machine}"]
+        if hardware.accelerator == "kvm":
+            words += ["-machine", _KVM_BOARDS[hardware.machine], "-accel", "kvm", "-cpu", "host"]
+        else:
+            words += ["-machine", _BOARDS[hardware.machine], "-accel", "tcg,thread=multi"]
+            words += ["-cpu", _PROCESSORS[hardware.machine]]
         words += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"]
         words += ["-serial", "stdio", "-m", str(hardware.memory), "-smp", str(hardware.processors)]
         words += ["-kernel", str(hardware.kernel)]
