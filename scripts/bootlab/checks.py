@@ -22,6 +22,7 @@ from scripts.tasks import guests as roots
 CHECKS = {
     "Ready": "the platform accepted the report, and had nothing to object",
     "host name": "it is the platform's",
+    "DNS": "the DHCP server, from which DNS takes the name, was told it",
     "login": "ssh lets the user in with the platform's key, and sudo makes it root",
     "disabled": "nothing starts azready at the next boot",
     "failed": "systemctl --failed lists nothing",
@@ -170,6 +171,8 @@ class Proof:
         login = machine.wait_login() if self.guest.sshd else 0.0
         name = machine.run("hostname").split()
         self._check("host name", lambda: name == [vm.computer_name], f"it is {name}")
+        told = self.cloud.told(machine.started)
+        self._check("DNS", lambda: told[-1:] == [vm.computer_name], f"it was told {told}")
         if self.guest.sshd:
             self._host_keys.append(machine.run(_HOST_KEY))
             machine.run("test $(id -u) = 0")

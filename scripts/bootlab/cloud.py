@@ -202,6 +202,11 @@ class Cloud:
         """Return the HTTP requests since a time of the monotonic clock."""
         return [event.http for event in list(self.events) if event.http and event.at >= since]
 
+    def told(self, since: float = 0.0) -> list[str]:
+        """Return the host names that DHCP clients gave since a time of the monotonic clock."""
+        asked = [event.asked for event in list(self.events) if event.asked and event.at >= since]
+        return [message.host_name for message in asked if message.host_name]
+
     def problems(self) -> list[str]:
         """Return what Azure would have refused."""
         return [problem for exchange in self.requests() for problem in exchange.problems]
