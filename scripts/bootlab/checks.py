@@ -23,7 +23,7 @@ CHECKS = {
     "Ready": "the platform accepted the report, and had nothing to object",
     "host name": "it is the platform's",
     "DNS": "the DHCP server, from which DNS takes the name, was told it",
-    "login": "ssh lets the user in with the platform's key, and sudo makes it root",
+    "login": "ssh lets the user in, by the key alone, and sudo makes it root",
     "disabled": "nothing starts azready at the next boot",
     "failed": "systemctl --failed lists nothing",
     "console": "the console shows the run",
@@ -176,7 +176,9 @@ class Proof:
         if self.guest.sshd:
             self._host_keys.append(machine.run(_HOST_KEY))
             machine.run("test $(id -u) = 0")
-            self.results["login"] = Result("passed", seconds=login)
+            methods = machine.methods()
+            text = f"sshd takes {methods}, though the platform forbids passwords"
+            self._check("login", lambda: methods == "publickey", text, login)
         else:
             self.results["login"] = Result("skipped", "the guest has no sshd")
 

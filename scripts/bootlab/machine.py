@@ -183,10 +183,23 @@ class Machine:
         except LabError as error:
             raise LabError(f"{error}; {command!r} said: {said}") from None
 
-    def ssh(self, command: str, limit: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
+    def methods(self) -> str:
+        """Return how ssh may log in, as the sshd that runs says: "publickey,password".
+
+        Raises LabError.
+        """
+        said = self.ssh("true", 60, PreferredAuthentications="none").stderr
+        found = re.search(r"Permission denied \(([a-z,-]+)\)", said)
+        if not found:
+            raise LabError(f"ssh names no methods: {said.strip()}")
+        return found[1]
+
+    def ssh(
+        self, command: str, limit: float = PATIENCE, **more: str
+    ) -> "subprocess.CompletedProcess[str]":
         """Run a command by a real ssh login from the platform's side; exit status 255: no login.
 
-        Raises subprocess.TimeoutExpired.
+        `more` are options of ssh. Raises subprocess.TimeoutExpired.
         """
         options = {
             "BatchMode": "yes",
@@ -198,7 +211,7 @@ class Machine:
             "ConnectTimeout": "30",
             "ServerAliveInterval": "10",  # a machine that is off says nothing
         }
-        words = [f"-o{name}={value}" for name, value in options.items()]
+        words = [f"-o{name}={value}" for name, value in {**options, **more}.items()]
         return self.cloud.run(
             ["ssh", "-F", "none", *words, f"{self._user}@{self.address}", command], limit=limit
         )
