@@ -172,7 +172,10 @@ class Proof:
         name = machine.run("hostname").split()
         self._check("host name", lambda: name == [vm.computer_name], f"it is {name}")
         told = self.cloud.told(machine.started)
-        self._check("DNS", lambda: told[-1:] == [vm.computer_name], f"it was told {told}")
+        if self.guest.holder:
+            self._check("DNS", lambda: told[-1:] == [vm.computer_name], f"it was told {told}")
+        else:
+            self.results["DNS"] = Result("skipped", "the DHCP client ends once it has a lease")
         if self.guest.sshd:
             self._host_keys.append(machine.run(_HOST_KEY))
             machine.run("test $(id -u) = 0")

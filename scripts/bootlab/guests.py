@@ -28,6 +28,7 @@ class Guest:
     packages: str = ""
     off: str = "poweroff"
     sshd: bool = True
+    holder: bool = True  # a DHCP client stays and holds the lease, so that it can get a new name
     settings: str = ""  # lines of /etc/azready.toml
     initrd: Callable[[pathlib.Path, Kernel, pathlib.Path], None] | None = None
     arguments: str = "quiet"  # of the kernel
@@ -54,6 +55,7 @@ _BUSYBOX = Guest(
     link=_S41,
     shape=shapes.busybox,
     sshd=False,
+    holder=False,
     memory=256,
 )
 _ALL = (
