@@ -61,7 +61,11 @@ _BUSYBOX = Guest(
 _ALL = (
     _BUSYBOX,
     dataclasses.replace(
-        _BUSYBOX, name="bare", what="the same without any DHCP client", shape=shapes.nothing
+        _BUSYBOX,
+        name="bare",
+        what="the same without any DHCP client: azready's own",
+        shape=shapes.nothing,
+        holder=True,
     ),
     dataclasses.replace(
         _BUSYBOX, name="busybox-aarch64", what="busybox alone, UEFI", machine="aarch64", memory=512

@@ -119,7 +119,7 @@ def prove(chosen: Sequence[Guest], folder: pathlib.Path, *, show: bool = False) 
 
 def table(proofs: Sequence[Proof]) -> None:
     """Print guest x check, and why checks failed."""
-    shown = Table(title="boots", show_lines=False)
+    shown = Table(title="boots")
     for column in ("guest", *CHECKS):
         shown.add_column(column)
     for proof in proofs:
