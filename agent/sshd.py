@@ -1,7 +1,11 @@
 """How sshd sees the user: asked of sshd itself where it runs, else read from its files."""
 
+import posix
+from _signal import SIGHUP
+
 from agent import accounts, programs
-from agent.errors import GuestError
+from agent.change import Change
+from agent.errors import GuestError, reason
 from agent.formats import sshd_config
 from agent.formats.sshd_config import CONFIGS, Server
 
@@ -15,6 +19,11 @@ if TYPE_CHECKING:
 # Where an ordinary user comes from: TEST-NET-1 (RFC 5737), so that no condition on an address fits.
 # A Match for address or port of the server needs these, too.
 _FROM = "host=client.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"
+_PID_FILE = "/run/sshd.pid"
+# Of runit, the name that distributions give it: Debian; Void and Artix.
+_SERVICES = tuple(
+    f"{folder}/{name}" for folder in ("/etc/service", "/var/service") for name in ("ssh", "sshd")
+)
 _NO_FOLDER = "Missing privilege separation directory: "
 
 
@@ -48,6 +57,47 @@ def look(boot: "Boot", written: "dict[str, bytes]") -> Server:
 def groups(boot: "Boot") -> "list[str]":
     """Return the names of the user's groups, with those that the user is about to join."""
     return accounts.group_names(boot.root, boot.profile.user_name, boot.config.groups)
+
+
+def waking(boot: "Boot", *, written: bool) -> "Iterator[Change]":
+    """Yield what has an sshd that was started too early use what azready made since.
+
+    Where the init system starts everything at once, sshd does not wait for azready. SIGHUP has it
+    read its files again (sshd(8)), if something was `written`. Debian's script for runit finds no
+    host keys and gives up until the next boot.
+    """
+    root = boot.root
+    if not root.is_live:
+        return
+    number = (root.read(_PID_FILE) or b"").decode("ascii", "replace").strip()
+    if written and number.isdecimal() and root.read(f"/proc/{number}/comm") == b"sshd\n":
+        yield Change("have sshd read its settings again", lambda: _hang_up(int(number)))
+    sv = programs.find(root, "sv")
+    there = (service for service in _SERVICES if sv and root.exists(f"{service}/run"))
+    service = next(there, "")
+    if service and _gave_up(sv, service):
+        yield Change(f"start {service} again", lambda: _start(sv, service))
+
+
+def _hang_up(number: int) -> None:
+    try:
+        posix.kill(number, SIGHUP)
+    except OSError as error:
+        raise GuestError(
+            f"cannot signal sshd, which is process {number}: {reason(error)}"
+        ) from None
+
+
+def _gave_up(sv: str, service: str) -> bool:
+    """Tell whether a service of runit is down, though it starts at boot, and stays so (sv(8))."""
+    said = programs.run([sv, "status", service]).output
+    return said.startswith("down:") and "normally up" in said and "want up" not in said
+
+
+def _start(sv: str, service: str) -> None:
+    result = programs.run([sv, "up", service])
+    if result.code:
+        raise GuestError(f"{sv} up {service} {result}")
 
 
 def _asked(boot: "Boot") -> "sshd_config.Values | None":

@@ -18,6 +18,23 @@ _MODE = 0o600
 
 
 def changes(boot: "Boot") -> "Changes":
+    """Yield the change of _passwords, and what has an sshd that runs already notice it.
+
+    Raises GuestError as _passwords does.
+    """
+    refusal, written = None, False
+    try:
+        for change in _passwords(boot):
+            written = True
+            yield change
+    except GuestError as error:
+        refusal = error
+    yield from sshd.waking(boot, written=written)
+    if refusal is not None:
+        raise refusal
+
+
+def _passwords(boot: "Boot") -> "Changes":
     """Yield the change, if the platform says something about passwords and sshd does not yet.
 
     A password for which the platform says nothing is meant to be used. Raises GuestError if

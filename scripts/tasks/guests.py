@@ -13,6 +13,7 @@ import shutil
 import socket
 import stat
 import subprocess
+import sys
 import tempfile
 import time
 from typing import Any
@@ -21,7 +22,7 @@ from elftools.elf.dynamic import DynamicSegment
 from elftools.elf.elffile import ELFFile
 from elftools.elf.segments import InterpSegment
 
-from build import emptyroot, packages, sources, toolchain
+from build import emptyroot, machine, packages, sources, toolchain
 from build.cache import BuildError, key, made, run
 from scripts.simulator import media
 from scripts.simulator.scenario import VM
@@ -71,40 +72,59 @@ EVERYTHING = VM(
 _LIBRARIES = ("lib", "usr/lib", "lib64", "usr/lib64")
 
 
-def debian(init: str = "") -> pathlib.Path:
+def debian(init: str = "", more: str = "", architecture: str = "") -> pathlib.Path:
     """Return the folder of a minimal Debian of this host's own release; never change it.
 
-    `init` adds one of _INIT_SYSTEMS. Raises BuildError if it cannot be built.
+    `init` adds one of _INIT_SYSTEMS, `more` further packages, separated by commas. With an
+    `architecture` ("arm64"), qemu runs the packages' scripts. Raises BuildError if it cannot be
+    built.
     """
-    release = platform.freedesktop_os_release()
-    if release.get("ID") != "debian" or os.geteuid() != 0:
-        raise BuildError("building a Debian root needs root on Debian")
-    suite = release["VERSION_CODENAME"]
-    wanted = f"{_PACKAGES},{_INIT_SYSTEMS[init]}" if init else _PACKAGES
+    wanted = ",".join(filter(None, [_PACKAGES, _INIT_SYSTEMS[init] if init else "", more]))
+    chosen = suite()
     exclude = [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
 
     def make(place: pathlib.Path) -> None:
-        if not shutil.which("mmdebstrap"):
-            packages.install("mmdebstrap")
-        command = [
-            "mmdebstrap",
-            "--mode=root",
-            "--variant=minbase",
-            f"--include={wanted}",
-            *exclude,
-            suite,
-            str(place / "root"),
-        ]
-        run(command, log=place / "log")
+        options = ["--variant=minbase", f"--include={wanted}", *exclude]
+        if architecture:
+            options += [f"--architectures={architecture}", "--skip=check/qemu"]
+        words = [*options, chosen, str(place / "root")]
+        _mmdebstrap(words, place / "log", emulated=bool(architecture))
         for host_key in (place / "root/etc/ssh").glob("ssh_host_*"):
             host_key.unlink()
 
-    return (
-        made(
-            f"guest-{init or 'debian'}", key(suite, wanted, *exclude), make, hint="about 40 seconds"
-        )
-        / "root"
-    )
+    inputs = key(chosen, wanted, *exclude, *filter(None, [architecture]))
+    name = "-".join(filter(None, ["guest", init or "debian", architecture]))
+    hint = "about 2 minutes" if architecture else "about 40 seconds"
+    return made(name, inputs, make, hint=hint) / "root"
+
+
+def extract(wanted: str, architecture: str, place: pathlib.Path, log: pathlib.Path) -> None:
+    """Unpack packages of Debian, separated by commas, and what they need to `place`.
+
+    None of their scripts is run, so they may be for another architecture ("arm64"). Raises
+    BuildError.
+    """
+    options = ["--variant=extract", f"--architectures={architecture}", "--skip=check/qemu"]
+    _mmdebstrap([*options, f"--include={wanted}", suite(), str(place)], log)
+
+
+def suite() -> str:
+    """Return the name of this host's Debian. Raises BuildError without root or Debian."""
+    release = platform.freedesktop_os_release()
+    if release.get("ID") != "debian" or os.geteuid() != 0:
+        raise BuildError("building a Debian root needs root on Debian")
+    return release["VERSION_CODENAME"]
+
+
+def _mmdebstrap(words: list[str], log: pathlib.Path, *, emulated: bool = False) -> None:
+    if not shutil.which("mmdebstrap"):
+        packages.install("mmdebstrap")
+    before = []
+    if emulated:
+        machine.emulator("aarch64")
+        before = [sys.executable, "-m", "scripts.tasks.emulated"]
+    environment = {**os.environ, "PYTHONPATH": str(toolchain.TOP)}
+    run([*before, "mmdebstrap", "--mode=root", *words], log=log, env=environment)
 
 
 def busybox() -> pathlib.Path:

@@ -2,11 +2,13 @@
 
 import os
 import pathlib
+import signal
+import subprocess
 from collections.abc import Callable
 
 import pytest
 
-from agent import account_lock, accounts, sshd
+from agent import account_lock, accounts, programs, sshd
 from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
@@ -561,6 +563,58 @@ def test_sshd_gets_a_drop_in(root: pathlib.Path, log: Lines) -> None:
     assert do(STEP["sshd"], made) == [
         "allow SSH logins with a password in /etc/ssh/sshd_config.d/00-azready.conf"
     ]
+
+
+def test_an_sshd_that_runs_already_reads_its_settings_again(
+    root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "etc/ssh").mkdir()
+    (root / "etc/ssh/sshd_config").write_text("Include /etc/ssh/sshd_config.d/*.conf\n")
+    (root / "run").mkdir()
+    for name, ending in {"sshd": -signal.SIGHUP, "other": None}.items():
+        (root / "etc/ssh/sshd_config.d/00-azready.conf").unlink(missing_ok=True)
+        with subprocess.Popen(["sleep", "60"]) as process:
+            (root / "run/sshd.pid").write_text(f"{process.pid}\n")
+            (root / f"proc/{process.pid}").mkdir(parents=True)
+            (root / f"proc/{process.pid}/comm").write_text(f"{name}\n")
+            made = with_sshd(root, log, forbid=True, edit=False)
+            monkeypatch.setattr(made.root, "is_live", True)
+            try:
+                said = do(STEP["sshd"], made)
+                if ending:
+                    process.wait(10)
+                assert process.poll() == ending
+            finally:
+                process.kill()
+        assert ("have sshd read its settings again" in said) is bool(ending)
+
+
+def test_an_sshd_of_runit_that_gave_up_is_started_again(
+    root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "bin/sv").touch(0o755)
+    (root / "etc/service/ssh").mkdir(parents=True)
+    (root / "etc/service/ssh/run").touch()
+    states = {
+        "down: /etc/service/ssh: 9s, normally up\n": ["start /etc/service/ssh again"],
+        "down: /etc/service/ssh: 0s, normally up, want up\n": [],
+        "down: /etc/service/ssh: 9s\n": [],  # the image says that it is not to be started
+        "run: /etc/service/ssh: (pid 9) 9s\n": [],
+        "fail: /etc/service/ssh: runsv not running\n": [],
+    }
+    for before, expected in states.items():
+        state = before
+
+        def run(words: list[str], **_: object) -> programs.Result:
+            nonlocal state
+            if words[1:] == ["up", "/etc/service/ssh"]:
+                state = "run: /etc/service/ssh: (pid 9) 0s\n"
+            return programs.Result(0, state)
+
+        monkeypatch.setattr(programs, "run", run)
+        made = boot(root, log, {})
+        monkeypatch.setattr(made.root, "is_live", True)
+        assert do(STEP["sshd"], made) == expected
 
 
 def test_the_distributions_own_sshd_config_is_read_and_never_edited(
