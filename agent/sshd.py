@@ -59,20 +59,24 @@ def groups(boot: "Boot") -> "list[str]":
     return accounts.group_names(boot.root, boot.profile.user_name, boot.config.groups)
 
 
-def waking(boot: "Boot", *, written: bool) -> "Iterator[Change]":
-    """Yield what has an sshd that was started too early use what azready made since.
+def rereading(boot: "Boot") -> "Iterator[Change]":
+    """Yield what has an sshd that runs already read its files again: SIGHUP (sshd(8)).
 
-    Where the init system starts everything at once, sshd does not wait for azready. SIGHUP has it
-    read its files again (sshd(8)), if something was `written`. Debian's script for runit finds no
-    host keys and gives up until the next boot.
+    Where the init system starts everything at once, sshd does not wait for azready.
     """
     root = boot.root
-    if not root.is_live:
-        return
-    number = (root.read(_PID_FILE) or b"").decode("ascii", "replace").strip()
-    if written and number.isdecimal() and root.read(f"/proc/{number}/comm") == b"sshd\n":
+    number = (root.read(_PID_FILE) or b"").decode("ascii", "replace").strip() * root.is_live
+    if number.isdecimal() and root.read(f"/proc/{number}/comm") == b"sshd\n":
         yield Change("have sshd read its settings again", lambda: _hang_up(int(number)))
-    sv = programs.find(root, "sv")
+
+
+def starting(boot: "Boot") -> "Iterator[Change]":
+    """Yield the start of an sshd that has found no host keys, and will not look again.
+
+    So does Debian's script for runit, until the next boot.
+    """
+    root = boot.root
+    sv = programs.find(root, "sv") if root.is_live else ""
     there = (service for service in _SERVICES if sv and root.exists(f"{service}/run"))
     service = next(there, "")
     if service and _gave_up(sv, service):
@@ -110,13 +114,16 @@ def _asked(boot: "Boot") -> "sshd_config.Values | None":
     if not sshd or config(boot.root) is None:
         return None
     who = f"user={boot.profile.user_name},{_FROM}"
+    # Host keys that are being made are not where sshd looks for them.
+    key = boot.keys.first() if boot.keys else ""
     for option in ("-T", "-G"):
-        result = programs.run([sshd, option, "-C", who])
+        words = [sshd, option, "-C", who, *(["-h", key] if key else [])]
+        result = programs.run(words)
         if _NO_FOLDER in result.output:
             # sshd's own start would make it. The unit of azready may not, but tmpfiles.d(5) did.
             try:
                 boot.root.make_folders(result.output.partition(_NO_FOLDER)[2].split()[0])
-                result = programs.run([sshd, option, "-C", who])
+                result = programs.run(words)
             except GuestError as error:
                 boot.log.debug(str(error))
         if result.code == 0:

@@ -6,7 +6,7 @@ name that sshd does not look for, synced, and renamed. So whatever ends a boot, 
 keys or none.
 """
 
-from agent import programs
+from agent import programs, sshd
 from agent.change import Change, Step, discarding, perform
 from agent.errors import GuestError
 
@@ -30,6 +30,7 @@ class Keys:
         self._boot = boot
         self._keygen = keygen
         self._beside: "programs.Beside | None" = None
+        self._made: "set[str]" = set()
         self._refusals: "list[str]" = []
         names = boot.root.names(_FOLDER)
         self.left = [f"{_FOLDER}/{name}" for name in names if name.startswith(".ssh_host_")]
@@ -57,6 +58,11 @@ class Keys:
         """Tell whether finish() would not have to wait."""
         return self._beside is not None and self._beside.has_ended()
 
+    def first(self) -> str:
+        """Wait for the kind that is made fastest; return where its private key is, "" without."""
+        kind = self.missing[-1] if self.missing else ""
+        return _unfinished(kind) if kind and self._is_made(kind) else ""
+
     def finish(self) -> None:
         """Put each key in its place; a kind that the image cannot make (FIPS) is left out.
 
@@ -64,27 +70,29 @@ class Keys:
         """
         self.start()
         for kind in self.missing:
-            self._finish(kind)
+            if self._is_made(kind):
+                old, new = f"{_FOLDER}/{_name(kind)}", _unfinished(kind)
+                # The private one last: where it is, the public one is, too.
+                self._boot.root.rename(f"{new}.pub", f"{old}.pub")
+                self._boot.root.rename(new, old)
         if len(self._refusals) == len(self.missing):
             raise GuestError("; ".join(self._refusals))
         for refusal in self._refusals:
             self._boot.log.warning(refusal)
 
-    def _finish(self, kind: str) -> None:
-        old, new = f"{_FOLDER}/{_name(kind)}", _unfinished(kind)
-        if not self._beside or not self._beside.knows(kind):
-            return  # refused
-        try:
-            result = self._beside.wait(kind)
-        except GuestError as error:
-            self._refuse(kind, f"{self._keygen} -t {kind}: {error}")
-            return
-        if result.code:
-            self._refuse(kind, f"{self._keygen} -t {kind} {result}")
-            return
-        # The private one last: where it is, the public one is, too.
-        self._boot.root.rename(f"{new}.pub", f"{old}.pub")
-        self._boot.root.rename(new, old)
+    def _is_made(self, kind: str) -> bool:
+        """Wait for a kind, once; a failure is a refusal."""
+        if self._beside and self._beside.knows(kind):
+            try:
+                result = self._beside.wait(kind)
+            except GuestError as error:
+                self._refuse(kind, f"{self._keygen} -t {kind}: {error}")
+            else:
+                if result.code:
+                    self._refuse(kind, f"{self._keygen} -t {kind} {result}")
+                else:
+                    self._made.add(kind)
+        return kind in self._made
 
     def _refuse(self, kind: str, why: str) -> None:
         self._refusals.append(why)
@@ -135,6 +143,7 @@ def changes(boot: "Boot") -> "Changes":
         boot.keys = None
         raise
     boot.keys = None
+    yield from sshd.starting(boot)
 
 
 def end(boot: "Boot") -> None:

@@ -29,7 +29,8 @@ def changes(boot: "Boot") -> "Changes":
             yield change
     except GuestError as error:
         refusal = error
-    yield from sshd.waking(boot, written=written)
+    if written:
+        yield from sshd.rereading(boot)
     if refusal is not None:
         raise refusal
 

@@ -99,6 +99,17 @@ def test_a_key_lets_in_exactly_if_ready_was_reported(
     assert lets_in(root, key=tmp_path / "key") is works
 
 
+def test_an_sshd_whose_host_keys_are_being_made_is_asked_nevertheless(
+    root: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    """Nobody but sshd can say what its exec says; before OpenSSH 9.3 it does not without a key."""
+    for path in (host_key(root, "ed25519"), host_key(root, "ed25519.pub")):
+        path.unlink(missing_ok=True)
+    (root / SSH).write_text(HEAD + 'Match exec "true"\nPubkeyAuthentication no\n')
+    first = boot(root, VM(public_keys=(guests.make_key(tmp_path / "key", "planted"),)))
+    assert first.reports == ["ProvisioningFailed"], first.said
+
+
 def lets_in(root: pathlib.Path, *, key: pathlib.Path | None = None, password: str = "") -> bool:
     try:
         with guests.Sshd(root) as server:

@@ -614,7 +614,10 @@ def test_an_sshd_of_runit_that_gave_up_is_started_again(
         monkeypatch.setattr(programs, "run", run)
         made = boot(root, log, {})
         monkeypatch.setattr(made.root, "is_live", True)
-        assert do(STEP["sshd"], made) == expected
+        said = [change.text for change in sshd.starting(made)]
+        assert said == expected
+        perform(sshd.starting(made), log)
+        assert not list(sshd.starting(made))
 
 
 def test_the_distributions_own_sshd_config_is_read_and_never_edited(
