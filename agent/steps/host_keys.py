@@ -1,9 +1,9 @@
 """Generate host keys: without one sshd lets nobody in, and not every image makes them at boot.
 
 A key of each kind is made by a run of ssh-keygen of its own, side by side, beside whatever else a
-first boot does or waits for; the step only waits for what is left of that. Each key is made under a
-name that sshd does not look for, synced, and renamed. So whatever ends a boot, sshd finds whole
-keys or none.
+first boot does or waits for, at low priority until the step waits for what is left of that. Each
+key is made under a name that sshd does not look for, synced, and renamed. So whatever ends a boot,
+sshd finds whole keys or none.
 """
 
 from agent import programs
@@ -63,6 +63,8 @@ class Keys:
         Raises GuestError if there is none.
         """
         self.start()
+        if self._beside:
+            self._beside.hurry()
         for kind in self.missing:
             self._finish(kind)
         if len(self._refusals) == len(self.missing):
