@@ -117,12 +117,14 @@ class Beside:
         try:
             child, output, mark = _spawn(words, b"", old)
             self._running[name] = (child, output, mark, monotonic() + limit)
-            try:
-                posix.setpriority(posix.PRIO_PGRP, child, min(19, posix.nice(0) + _LOW))
-            except OSError:
-                pass  # it has ended, or a sandbox refuses; it is only slower for the others
+            _set_priority(child, min(19, posix.nice(0) + _LOW))
         finally:
             pthread_sigmask(SIG_SETMASK, old)
+
+    def hurry(self) -> None:
+        """Give those that run our own priority: we are about to wait for them."""
+        for child, *_ in self._running.values():
+            _set_priority(child, posix.nice(0))
 
     def knows(self, name: str) -> bool:
         """Tell whether it was started, and nobody has waited for it."""
@@ -162,6 +164,13 @@ class Beside:
                 _end(child, mark)
         finally:
             pthread_sigmask(SIG_SETMASK, old)
+
+
+def _set_priority(child: int, nice: int) -> None:
+    try:
+        posix.setpriority(posix.PRIO_PGRP, child, nice)
+    except OSError:
+        pass  # it has ended; or it may not be raised (CAP_SYS_NICE, LimitNICE= of the unit)
 
 
 def _spawn(words: "list[str]", stdin: bytes, signals: "set[int]") -> "tuple[int, int, bytes]":

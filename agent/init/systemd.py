@@ -94,6 +94,8 @@ DevicePolicy=closed
 DeviceAllow=block-* r
 # A core dump would hold the password.
 LimitCORE=0
+# Host keys are made at low priority until they are waited for: it may be raised to this again.
+LimitNICE=+0
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
 NoNewPrivileges=yes

@@ -1,9 +1,9 @@
 """Generate host keys: without one sshd lets nobody in, and not every image makes them at boot.
 
 A key of each kind is made by a run of ssh-keygen of its own, side by side, beside whatever else a
-first boot does or waits for; the step only waits for what is left of that. Each key is made under a
-name that sshd does not look for, synced, and renamed. So whatever ends a boot, sshd finds whole
-keys or none.
+first boot does or waits for, at low priority until the step waits for what is left of that. Each
+key is made under a name that sshd does not look for, synced, and renamed. So whatever ends a boot,
+sshd finds whole keys or none.
 """
 
 from agent import programs, sshd
@@ -31,7 +31,7 @@ class Keys:
         self._keygen = keygen
         self._beside: "programs.Beside | None" = None
         self._made: "set[str]" = set()
-        self._refusals: "list[str]" = []
+        self._refusals: "dict[str, str]" = {}
         names = boot.root.names(_FOLDER)
         self.left = [f"{_FOLDER}/{name}" for name in names if name.startswith(".ssh_host_")]
         there = [name for name in names if name.startswith("ssh_host_") and name.endswith("_key")]
@@ -52,7 +52,7 @@ class Keys:
             try:
                 self._beside.start(kind, words, limit=_LIMIT)
             except GuestError as error:
-                self._refusals.append(str(error))
+                self._refusals[kind] = str(error)
 
     def has_ended(self) -> bool:
         """Tell whether finish() would not have to wait."""
@@ -69,15 +69,18 @@ class Keys:
         Raises GuestError if there is none.
         """
         self.start()
+        if self._beside:
+            self._beside.hurry()
         for kind in self.missing:
             if self._is_made(kind):
                 old, new = f"{_FOLDER}/{_name(kind)}", _unfinished(kind)
                 # The private one last: where it is, the public one is, too.
                 self._boot.root.rename(f"{new}.pub", f"{old}.pub")
                 self._boot.root.rename(new, old)
-        if len(self._refusals) == len(self.missing):
-            raise GuestError("; ".join(self._refusals))
-        for refusal in self._refusals:
+        refusals = [self._refusals[kind] for kind in self.missing if kind in self._refusals]
+        if len(refusals) == len(self.missing):
+            raise GuestError("; ".join(refusals))
+        for refusal in refusals:
             self._boot.log.warning(refusal)
 
     def _is_made(self, kind: str) -> bool:
@@ -95,7 +98,7 @@ class Keys:
         return kind in self._made
 
     def _refuse(self, kind: str, why: str) -> None:
-        self._refusals.append(why)
+        self._refusals[kind] = why
         self._discard(kind)
 
     def _discard(self, kind: str) -> None:

@@ -3,7 +3,10 @@
 import os
 import pathlib
 import posix
+import shutil
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
@@ -163,6 +166,26 @@ def test_a_signal_while_one_is_waited_for_leaves_the_others_to_the_end(started: 
     beside.end()
     assert started.alive() == set()
     assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+@pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
+@pytest.mark.parametrize(("dropped", "back"), [("wake_alarm", 0), ("sys_nice", 10)])
+def test_those_beside_are_slow_until_they_are_waited_for(dropped: str, back: int) -> None:
+    """Without CAP_SYS_NICE, the limit decides (setrlimit(2)), and a refusal is no error."""
+    if os.geteuid() or os.nice(0):
+        pytest.skip("it starts from another priority, or may not drop capabilities")
+    program = (
+        "import os; from agent import programs; "
+        "beside = programs.Beside(); beside.start('a', ['/bin/sleep', '9']); "
+        "child = beside._running['a'][0]; nice = lambda: os.getpriority(os.PRIO_PROCESS, child); "
+        "print(nice()); beside.hurry(); print(nice()); beside.end()"
+    )
+    without = ["setpriv", f"--bounding-set=-{dropped}", "--"]
+    told = subprocess.run(
+        [*without, sys.executable, "-c", program], capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
+    ).stdout  # fmt: skip
+    assert told.split() == ["10", str(back)]
 
 
 def test_one_that_cannot_be_started_beside_is_an_error() -> None:
