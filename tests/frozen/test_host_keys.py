@@ -92,15 +92,17 @@ def test_results_are_the_same_in_any_order(
 def test_all_kinds_are_made_side_by_side_and_only_who_needs_them_waits(
     make: Make,
 ) -> None:
-    root = guest(make, rsa=4, ecdsa=4, ed25519=4)
+    slow = ("rsa", "ecdsa")  # sshd is asked with the other one
+    root = guest(make, rsa=4, ecdsa=4)
     ended = boot(root, WITH_PASSWORD)
     assert ended.code == 0, ended.said
     begun = (root / "begun").read_text().split()
     assert sorted(begun[:3]) == sorted(KINDS), "one after the other"
     own = os.nice(0)
     for file, nice in (("first", min(19, own + 10)), ("last", own)):
-        found = sorted((root / file).read_text().splitlines())
-        assert found == sorted(f"{kind} {nice}" for kind in KINDS), file
+        found = (root / file).read_text().splitlines()
+        assert {f"{kind} {nice}" for kind in slow} <= set(found), file
+        assert len(found) == len(KINDS)
     lines = ended.said.splitlines()
     (user,) = (at for at, line in enumerate(lines) if "create the user" in line)
     (made,) = (at for at, line in enumerate(lines) if "generate host keys" in line)
