@@ -38,6 +38,7 @@ _IDS = (
     "22222222-1f0a-4d55-9c4b-0a1b2c3d4e5f",
     "33333333-1f0a-4d55-9c4b-0a1b2c3d4e5f",
 )
+_CAPTURE = 8  # seconds between generalize and the end: what is enabled must wait for the next boot
 _QUIET = 3  # seconds without a request, after the login of a boot that is to send none
 
 
@@ -132,7 +133,11 @@ class Proof:
             self._anew("clone", machine, vm)
             # In one command: the user is gone with the first half of it.
             generalize = f"{AZREADY} generalize --yes --user {vm.admin_username}"
-            machine.switch_off(f"{generalize} && {self.guest.off}")
+            machine.switch_off(f"{generalize} && sleep {_CAPTURE}; {self.guest.off}")
+            again = self.cloud.reports(machine.started)[1:]
+            if again:
+                text = f"before it was off, it reported {again}"
+                self.results["generalize"] = Result("failed", text)
 
     def _generalized(self, hardware: Hardware, vm: VM, key: pathlib.Path) -> None:
         with self._boot(hardware, vm, key) as machine:
