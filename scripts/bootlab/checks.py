@@ -8,6 +8,7 @@ in a third VM.
 import contextlib
 import dataclasses
 import pathlib
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 
@@ -97,9 +98,9 @@ class Proof:
                 machines = (0, 0, 1, 2)
                 for step, number in list(zip(steps, machines, strict=True))[: self._wanted]:
                     step(hardware, vms[number], keys[number])
-        except (LabError, BuildError) as error:
-            name = next((name for name in CHECKS if name not in self.results), "console")
-            self.results.setdefault(name, Result("failed", str(error)))
+        except (LabError, BuildError, OSError, subprocess.TimeoutExpired) as error:
+            name = next((name for name in CHECKS if name not in self.results), list(CHECKS)[-1])
+            self.results[name] = Result("failed", str(error))
         finally:
             for disk in self.folder.glob("*.qcow2"):
                 disk.unlink()
