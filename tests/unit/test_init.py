@@ -159,6 +159,35 @@ def test_only_the_folder_of_services_that_is_there_gets_a_link(tmp_path: pathlib
     assert init.enabled(Root(str(tmp_path))) == ["/etc/service/azready"]
 
 
+def test_runit_starts_in_the_next_boot_what_is_enabled_in_this_one(tmp_path: pathlib.Path) -> None:
+    boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text()
+    for folder in ("etc/service", "proc/sys/kernel/random", "bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "proc/sys/kernel/random/boot_id").write_text(boot)
+    (tmp_path / "bin/sv").write_text("#!/bin/sh\n")
+    (tmp_path / "bin/sv").chmod(0o755)
+    root = Root(str(tmp_path))
+    write(root, "runit", "/bin/echo")
+
+    def started() -> str:
+        return subprocess.run(
+            ["./run"],
+            cwd=tmp_path / "etc/sv/azready",
+            env={"PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
+            check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+
+    enable(root, "runit")
+    assert started() == "provision\n"  # of an image that is not running
+    disable(root)
+    root.is_live = True
+    enable(root, "runit")
+    assert "next boot" in started()
+    assert enable(root, "runit") == 0
+    (tmp_path / "etc/sv/azready/not-during").write_text("another boot\n")
+    assert started() == "provision\n"
+
+
 ORDER = """\
 TARGETS = killprocs bootlogs sudo ssh single
 INTERACTIVE =
