@@ -1,0 +1,201 @@
+"""The manual pages say what is true, without formatting errors, in a form that can be copied."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import tomllib
+
+import pytest
+from docutils import core, nodes
+from docutils.utils import SystemMessage
+
+from agent import cli, settings
+from agent.errors import UsageError
+from build import manual
+from build.cache import BuildError
+from build.tables import of_agent
+from tests.unit.test_readme import missing
+
+SOURCES = {page.stem: page.read_text() for page in manual.pages()}
+PROGRAM = r"(.*/)?azready(-linux-\w+)?"
+WRAPPERS = {"sudo", "chroot", "until", "do"}
+NAMES = {"azready.8", "azready.toml.5"}
+EXAMPLE = """\
+====
+page
+====
+
+------------
+about a page
+------------
+
+:Manual section: 7
+
+ONE
+===
+
+Text with 'quotes', "more" and a ``literal``::
+
+    x = "$(a)" 'b' `c` \\n -d ~ ^
+"""
+
+
+def rendered(source: str) -> str:
+    """A page as a reader sees it. Fails for anything that groff complains of."""
+    if shutil.which("groff") is None:
+        pytest.skip("groff is not installed (scripts/test installs it where it can)")
+    result = subprocess.run(
+        ["groff", "-man", "-t", "-ww", "-T", "utf8", "-P", "-cbou", "-"],
+        input=manual.render(source),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stderr == ""
+    return result.stdout
+
+
+def parsed(source: str) -> nodes.document:
+    """The tree of a page."""
+    return core.publish_doctree(source, settings_overrides=manual.STRICT)
+
+
+def blocks(source: str) -> list[str]:
+    """The literal blocks of a page."""
+    return [block.astext() for block in parsed(source).findall(nodes.literal_block)]
+
+
+def commands(text: str) -> list[list[str]]:
+    """The words of every command line of azready in a text for a shell."""
+    lexer = shlex.shlex(text.replace("\\\n", " "), posix=True, punctuation_chars=True)
+    lexer.whitespace_split = True
+    found = []
+    words: list[str] = []
+    for token in [*lexer, ";"]:
+        if not set(token) <= set("();<>|&"):
+            words.append(token)
+            continue
+        if "-c" in words:
+            found += commands(words[words.index("-c") + 1])
+        while words and (words[0] in WRAPPERS or words[0].endswith("/image")):
+            words.pop(0)
+        if words[1:] and re.fullmatch(PROGRAM, words[0]):
+            found.append(words[1:])
+        words = []
+    return found
+
+
+def shown(source: str) -> list[list[str]]:
+    """The words of every command line of azready that a page shows."""
+    tree = parsed(source)
+    texts = [
+        quote.astext()
+        for kind in (nodes.literal_block, nodes.literal)
+        for quote in tree.findall(kind)
+    ]
+    return [
+        words
+        for text in texts
+        if "azready" in text
+        for line in text.replace("\\\n", " ").split("\n")
+        for words in commands(line)
+    ]
+
+
+def test_there_is_a_page_for_each_name() -> None:
+    assert set(SOURCES) == NAMES
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_a_page_has_no_formatting_error_and_names_itself(name: str) -> None:
+    text = rendered(SOURCES[name])
+    page, _, section = name.rpartition(".")
+    assert text.startswith(f"{page}({section})")
+    assert f"       {page} - " in text
+    assert "azready 0.1.0" in text
+
+
+@pytest.mark.parametrize("source", [*SOURCES.values(), EXAMPLE])
+def test_what_can_be_copied_is_what_was_written(source: str) -> None:
+    text = rendered(source)
+    for block in blocks(source):
+        for line in block.split("\n"):
+            assert line.strip() in text
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_no_literal_block_is_wider_than_a_terminal(name: str) -> None:
+    assert [
+        line for block in blocks(SOURCES[name]) for line in block.split("\n") if len(line) > 68
+    ] == []
+
+
+def test_a_mistake_in_a_page_is_an_error() -> None:
+    with pytest.raises(SystemMessage, match="Inline literal start-string without end-string"):
+        manual.render(EXAMPLE + "\nAnd ``a mistake.\n")
+
+
+def test_a_region_is_filled_and_an_unknown_one_is_an_error() -> None:
+    region = ".. begin: exit statuses\nformer\n.. end: exit statuses\n"
+    filled = manual.filled(region, of_agent())
+    assert "former" not in filled
+    assert "``0``\n    Done, or nothing to do.\n" in filled
+    assert manual.filled(filled, of_agent()) == filled
+    for wrong in (region.replace("exit", "else"), region.replace("end: exit", "end: xit")):
+        with pytest.raises(BuildError, match="has a region"):
+            manual.filled(wrong, of_agent())
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_command_line_is_one_that_azready_takes(name: str) -> None:
+    for words in shown(SOURCES[name]):
+        if words != ["--verbose", "check"]:  # how not to do it
+            cli._parse(*cli._command(words))
+
+
+def test_a_wrong_command_line_is_found() -> None:
+    page = EXAMPLE + "\nRun ``sudo azready check --jsn``.\n"
+    (words,) = shown(page)
+    with pytest.raises(UsageError):
+        cli._parse(*cli._command(words))
+
+
+def test_the_page_of_the_settings_holds_toml_with_the_defaults() -> None:
+    text = rendered(SOURCES["azready.toml.5"])
+    keys = text.partition("\nKEYS\n")[2].partition("\nEXAMPLES\n")[0]
+    lines = re.findall(r"^ {7}([a-z_.]+ = .+)$", keys, re.MULTILINE)
+    settings.parse("page", "\n".join(lines).encode())
+    assert settings._flat(tomllib.loads("\n".join(lines))) == {
+        setting.name: setting.default for setting in settings.SETTINGS
+    }
+
+
+def test_every_example_of_the_settings_is_valid_and_changes_something() -> None:
+    source = SOURCES["azready.toml.5"]
+    text = rendered(source).partition("\nEXAMPLES\n")[2].partition("\nFILES\n")[0]
+    shown = re.split(r"\n\n", re.sub(r"(?m)^ {0,9}\S.*$", "", text))
+    examples = ["\n".join(line.strip() for line in part.split("\n")) for part in shown]
+    examples = [example for example in examples if example.strip()]
+    assert [tomllib.loads(example) for example in examples] == [
+        tomllib.loads(block) for block in blocks(source)
+    ]
+    defaults = {setting.name: setting.default for setting in settings.SETTINGS}
+    for block in blocks(source):
+        settings.parse("page", block.encode())
+        for key, value in settings._flat(tomllib.loads(block)).items():
+            assert defaults[key] != value
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_quoted_message_exists(name: str) -> None:
+    """A term of DIAGNOSTICS, or of a section named REASONS ..., is a message of the agent."""
+    quotes = [
+        literal.astext()
+        for section in parsed(SOURCES[name]).findall(nodes.section)
+        if re.match("DIAGNOSTICS|REASONS", section.astext())
+        for term in section.findall(nodes.term)
+        for literal in term.findall(nodes.literal)
+        if not literal.astext().startswith("journalctl ")
+    ]
+    assert {quote: missing(quote) for quote in quotes} == dict.fromkeys(quotes, "")
