@@ -1,5 +1,6 @@
 """The manual pages say what is true, without formatting errors, in a form that can be copied."""
 
+import pathlib
 import re
 import shlex
 import shutil
@@ -12,6 +13,8 @@ from docutils.utils import SystemMessage
 
 from agent import cli, settings
 from agent.errors import UsageError
+from agent.formats import accounts
+from agent.protocol import kvp
 from build import manual
 from build.cache import BuildError
 from build.tables import of_agent
@@ -20,7 +23,13 @@ from tests.unit.test_readme import missing
 SOURCES = {page.stem: page.read_text() for page in manual.pages()}
 PROGRAM = r"(.*/)?azready(-linux-\w+)?"
 WRAPPERS = {"sudo", "chroot", "until", "do"}
-NAMES = {"azready.8", "azready.toml.5"}
+NAMES = {
+    "azready.8",
+    "azready.toml.5",
+    "azready-image.7",
+    "azready-provisioning.7",
+    "azready-troubleshooting.7",
+}
 EXAMPLE = """\
 ====
 page
@@ -189,13 +198,47 @@ def test_every_example_of_the_settings_is_valid_and_changes_something() -> None:
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_quoted_message_exists(name: str) -> None:
-    """A term of DIAGNOSTICS, or of a section named REASONS ..., is a message of the agent."""
+    """A term of DIAGNOSTICS, REASONS ... or IN THE LOG ... is a message of the agent."""
     quotes = [
         literal.astext()
         for section in parsed(SOURCES[name]).findall(nodes.section)
-        if re.match("DIAGNOSTICS|REASONS", section.astext())
+        if re.match("DIAGNOSTICS|REASONS|IN THE LOG", section.astext())
         for term in section.findall(nodes.term)
         for literal in term.findall(nodes.literal)
         if not literal.astext().startswith("journalctl ")
     ]
     assert {quote: missing(quote) for quote in quotes} == dict.fromkeys(quotes, "")
+
+
+def test_the_record_of_a_failure_is_one_of_ours() -> None:
+    (shown,) = (
+        block for block in blocks(SOURCES["azready-troubleshooting.7"]) if "result=" in block
+    )
+    record = re.sub(r"\n ?", lambda found: " " * (len(found[0]) - 1), shown)
+    reason, *source, _ = record.removeprefix("result=error|reason=").split("|")
+    assert record == kvp.error(reason, tuple(source))
+    fields = kvp.source("azready/0.1.0", "2026-11-23T04:00:00Z", source[2].partition("=")[2], "")
+    assert tuple(source) == fields
+    assert reason == f"the user name 'root' is refused: {accounts.refusal('root')}"
+
+
+def test_the_disk_becomes_a_fixed_vhd_of_whole_mebibytes(tmp_path: pathlib.Path) -> None:
+    if shutil.which("qemu-img") is None:
+        pytest.skip("qemu-img is not installed (scripts/test installs it where it can)")
+    (script,) = (block for block in blocks(SOURCES["azready-image.7"]) if "qemu-img" in block)
+    (tmp_path / "disk.raw").write_bytes(b"x" * (3 * 2**20 + 1))
+    subprocess.run(["sh", "-euc", script], cwd=tmp_path, check=True)
+    vhd = (tmp_path / "disk.vhd").read_bytes()
+    footer = vhd[-512:]  # Virtual Hard Disk Image Format Specification, "Hard Disk Footer Format"
+    assert footer.startswith(b"conectix")
+    assert int.from_bytes(footer[48:56], "big") == len(vhd) - 512 == 4 * 2**20
+    assert int.from_bytes(footer[60:64], "big") == 2  # fixed
+
+
+def test_the_terraform_example_is_well_formed() -> None:
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform is not installed")
+    (text,) = (block for block in blocks(SOURCES["azready-image.7"]) if "azurerm_image" in block)
+    command = ["terraform", "fmt", "-check", "-diff", "-"]
+    result = subprocess.run(command, input=text + "\n", capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr

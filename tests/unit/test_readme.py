@@ -13,7 +13,7 @@ TOP = pathlib.Path(__file__).parents[2]
 README = (TOP / "README.md").read_text()
 # What stands for a value in a quote, and where another text follows.
 VALUES = re.compile(
-    r"\.\.\.|\bN\b|SIG[A-Z]+|/etc/azready\.toml|'|;|(?<=cannot)|(?<=gave up)|(?<=script)"
+    r"\.\.\.|\bN\b|SIG[A-Z]+|/etc/(?:azready\.toml|nologin|passwd|shadow)|'|;|(?<=cannot)|(?<=gave up)|(?<=script)"
 )
 
 
