@@ -1,5 +1,7 @@
 """The manual pages say what is true, without formatting errors, in a form that can be copied."""
 
+import ast
+import json
 import pathlib
 import re
 import shlex
@@ -11,14 +13,15 @@ import pytest
 from docutils import core, nodes
 from docutils.utils import SystemMessage
 
-from agent import cli, settings
+from agent import __version__, cli, settings
+from agent.commands import check, status
 from agent.errors import UsageError
 from agent.formats import accounts
 from agent.protocol import kvp
 from build import manual
 from build.cache import BuildError
 from build.tables import of_agent
-from tests.unit.test_readme import missing
+from tests.unit.test_readme import TOP, missing
 
 SOURCES = {page.stem: page.read_text() for page in manual.pages()}
 PROGRAM = r"(.*/)?azready(-linux-\w+)?"
@@ -122,7 +125,7 @@ def test_a_page_has_no_formatting_error_and_names_itself(name: str) -> None:
     page, _, section = name.rpartition(".")
     assert text.startswith(f"{page}({section})")
     assert f"       {page} - " in text
-    assert "azready 0.1.0" in text
+    assert f"azready {__version__}" in text
 
 
 @pytest.mark.parametrize("source", [*SOURCES.values(), EXAMPLE])
@@ -159,7 +162,8 @@ def test_a_region_is_filled_and_an_unknown_one_is_an_error() -> None:
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_command_line_is_one_that_azready_takes(name: str) -> None:
     for words in shown(SOURCES[name]):
-        if words != ["--verbose", "check"]:  # how not to do it
+        # How not to do it, and a line of a log.
+        if words != ["--verbose", "check"] and words[0] != f"{__version__},":
             cli._parse(*cli._command(words))
 
 
@@ -208,6 +212,35 @@ def test_every_quoted_message_exists(name: str) -> None:
         if not literal.astext().startswith("journalctl ")
     ]
     assert {quote: missing(quote) for quote in quotes} == dict.fromkeys(quotes, "")
+
+
+def templates() -> list[re.Pattern[str]]:
+    """Every text in the agent's source that has values inside, as a pattern."""
+    found = []
+    for file in (TOP / "agent").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_bytes())):
+            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
+            texts = [part.value if isinstance(part, ast.Constant) else None for part in parts]
+            if all(text is None or isinstance(text, str) for text in texts):
+                pattern = "".join(".+" if text is None else re.escape(str(text)) for text in texts)
+                if len("".join(str(text) for text in texts if text)) >= 8:
+                    found.append(re.compile(pattern))
+    return found
+
+
+def test_every_line_of_the_example_of_a_first_boot_is_one_of_ours() -> None:
+    (block,) = (one for one in blocks(SOURCES["azready-provisioning.7"]) if "report Ready" in one)
+    known = templates()
+    lines = re.sub(r"\n +", " ", block).split("\n")
+    assert len(lines) > 15
+    assert [line for line in lines if not any(one.fullmatch(line) for one in known)] == []
+    assert lines[0].startswith(f"azready {__version__}, ")
+
+
+def test_the_keys_of_json_are_those_that_the_page_names() -> None:
+    page = SOURCES["azready.8"]
+    for text in check.Findings().as_json(), status.Status("", [], {}).as_json():
+        assert [key for key in json.loads(text) if f"``{key}``" not in page] == []
 
 
 def test_the_record_of_a_failure_is_one_of_ours() -> None:
