@@ -35,8 +35,9 @@ def render(source: str) -> str:
         writer="manpage",
         settings_overrides={**STRICT, "output_encoding": "unicode"},
     )
-    # Names of settings and paths are not hyphenated, so that they can be copied.
-    return str(page).replace("\n.SH Name\n", "\n.nh\n.ad l\n.SH NAME\n", 1)
+    # No word is hyphenated, so that names of settings and paths can be copied: man(7), HY.
+    page = str(page).replace("\n.TH ", "\n.nr HY 0\n.TH ", 1)
+    return page.replace("\n.SH Name\n", "\n.ad l\n.SH NAME\n", 1)
 
 
 def filled(text: str, data: Tables) -> str:
@@ -114,10 +115,12 @@ def _steps(data: Tables) -> str:
 
 
 def _systems(data: Tables) -> str:
-    return _items(
-        (name, f"{one.title}: {_marked(one.files)}. Enabled by: {_marked(one.enabled_by)}.")
-        for name, one in data.systems.items()
-    )
+    rows = []
+    for name, one in data.systems.items():
+        title = "" if one.title == name else f"{one.title}: "
+        text = f"{title}{_marked(one.files)}. Enabled by: {_marked(one.enabled_by)}."
+        rows.append((name, text))
+    return _items(rows)
 
 
 def _sentence(text: str) -> str:

@@ -21,7 +21,7 @@ from agent.protocol import kvp
 from build import manual
 from build.cache import BuildError
 from build.tables import of_agent
-from tests.unit.test_readme import TOP, missing
+from tests.unit.test_readme import TOP, messages, missing
 
 SOURCES = {page.stem: page.read_text() for page in manual.pages()}
 PROGRAM = r"(.*/)?azready(-linux-\w+)?"
@@ -126,6 +126,7 @@ def test_a_page_has_no_formatting_error_and_names_itself(name: str) -> None:
     assert text.startswith(f"{page}({section})")
     assert f"       {page} - " in text
     assert f"azready {__version__}" in text
+    assert "\N{HYPHEN}" not in text
 
 
 @pytest.mark.parametrize("source", [*SOURCES.values(), EXAMPLE])
@@ -235,6 +236,14 @@ def test_every_line_of_the_example_of_a_first_boot_is_one_of_ours() -> None:
     assert len(lines) > 15
     assert [line for line in lines if not any(one.fullmatch(line) for one in known)] == []
     assert lines[0].startswith(f"azready {__version__}, ")
+
+
+def test_every_request_is_one_of_ours() -> None:
+    page = parsed(SOURCES["azready-provisioning.7"])
+    (section,) = (one for one in page.findall(nodes.section) if one["names"] == ["requests"])
+    requests = [term.astext() for term in section.findall(nodes.term)]
+    assert len(requests) == 3
+    assert [one for one in requests if one.partition(" ")[2] not in messages()] == []
 
 
 def test_the_keys_of_json_are_those_that_the_page_names() -> None:
