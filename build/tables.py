@@ -2,12 +2,16 @@
 
 import dataclasses
 import json
+import re
 from collections.abc import Mapping, Sequence
 
 from agent import cli, init, settings, steps, usage
 from agent.change import Step
 from agent.init.scripts import Scripts
 from agent.settings import Setting
+
+# In the agent's own texts: a path, an option, a URL, or a key of a unit.
+_CODE = re.compile(r"(?<![^\s(])(?:/[\w./*-]*\w|--[a-z-]*[a-z]|http://[\w./:]*\w|\w+=(?=\s|$))")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,3 +51,13 @@ def toml(value: bool | int | str | tuple[str, ...]) -> str:
     """Return a default as TOML writes it: `true`, `10`, `"auto"`, `["adm", "sudo"]`."""
     # JSON's literals of these types are also TOML's.
     return json.dumps(value, ensure_ascii=False)
+
+
+def meaning(setting: Setting) -> str:
+    """Return what a setting does, and what it takes."""
+    return f"{setting.sentence} Takes {setting.takes}." if setting.takes else setting.sentence
+
+
+def marked(text: str) -> str:
+    """Return `text` with backticks around paths, options and names, unless it has its own."""
+    return text if "`" in text else _CODE.sub(r"`\g<0>`", text)

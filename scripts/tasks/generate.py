@@ -3,6 +3,7 @@
 - dist-config/azready.toml, from agent.settings.SETTINGS;
 - the tables of README.md between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, from the agent's
   own tables;
+- the lists of the manual pages, likewise (build/manual.py);
 - dist-config/changelog.yaml, from CHANGELOG.md.
 
 Every maker is a pure function from data to text. `--check` changes nothing and fails if anything
@@ -20,7 +21,7 @@ from agent.change import Step
 from agent.init.scripts import Scripts
 from agent.settings import Setting
 from build import __main__ as build
-from build import tables, toolchain
+from build import manual, tables, toolchain
 from build.cache import BuildError, console
 from build.tables import Tables
 
@@ -36,8 +37,6 @@ _SETTINGS_HEAD = """\
 # are listed with their defaults. An unknown key, or a value of the wrong type, is an error.
 """
 _CHANGELOG_HEAD = f"# The changelog of the packages. scripts/generate makes it from {CHANGELOG}.\n"
-# In the agent's own texts: a path, an option, a URL, or a key of a unit.
-_CODE = re.compile(r"(?<![^\s(])(?:/[\w./*-]*\w|--[a-z-]*[a-z]|http://[\w./:]*\w|\w+=(?=\s|$))")
 _UNRELEASED = "2026-01-01"  # that of SOURCE_DATE_EPOCH
 _VERSION = re.compile(
     r"^## (\S+) \((unreleased|\d{4}-\d{2}-\d{2})\)\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL
@@ -48,7 +47,8 @@ def main() -> int:
     """Write what has changed, or only compare; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="scripts/generate",
-        description=f"Rewrite {SETTINGS}, the tables of {README} and {PACKAGES_CHANGELOG}.",
+        description=f"Rewrite {SETTINGS}, {PACKAGES_CHANGELOG}, and the tables of {README} and of "
+        "the manual pages.",
     )
     parser.add_argument(
         "--check", action="store_true", help="change nothing; exit with 1 if anything would change"
@@ -73,6 +73,10 @@ def generated() -> dict[str, str]:
         SETTINGS: settings_file(data.settings),
         README: readme(_read(README), data),
         PACKAGES_CHANGELOG: packages_changelog(_read(CHANGELOG)),
+        **{
+            str(page.relative_to(toolchain.TOP)): manual.filled(page.read_text(), data)
+            for page in manual.pages()
+        },
     }
 
 
@@ -99,7 +103,7 @@ def _keys(settings: Sequence[Setting]) -> str:
     width = max(map(len, lines), default=0)
     switches = all(isinstance(setting.default, bool) for setting in settings)
     beside = [
-        f"{line:<{width}}  # {_meaning(setting)}"
+        f"{line:<{width}}  # {tables.meaning(setting)}"
         for line, setting in zip(lines, settings, strict=True)
     ]
     if len(settings) > 1 and switches and max(map(len, beside)) <= WIDTH:
@@ -108,7 +112,7 @@ def _keys(settings: Sequence[Setting]) -> str:
     text = ""
     for line, setting in zip(lines, settings, strict=True):
         comment = textwrap.fill(
-            _meaning(setting),
+            tables.meaning(setting),
             WIDTH,
             initial_indent="# ",
             subsequent_indent="# ",
@@ -117,10 +121,6 @@ def _keys(settings: Sequence[Setting]) -> str:
         )
         text += f"{start}{comment}\n{line}\n"
     return text
-
-
-def _meaning(setting: Setting) -> str:
-    return f"{setting.sentence} Takes {setting.takes}." if setting.takes else setting.sentence
 
 
 def readme(text: str, data: Tables) -> str:
@@ -149,7 +149,7 @@ def replaced(text: str, name: str, body: str) -> str:
 def systems_table(systems: Mapping[str, Scripts]) -> str:
     """Return the table of init systems."""
     rows = (
-        (f"`{one.name}`", one.title, _marked(one.files), _marked(one.enabled_by))
+        (f"`{one.name}`", one.title, tables.marked(one.files), tables.marked(one.enabled_by))
         for one in systems.values()
     )
     return _table(("`--init`", "init system", "files", "enabled by"), rows)
@@ -158,7 +158,7 @@ def systems_table(systems: Mapping[str, Scripts]) -> str:
 def commands_table(data: Tables) -> str:
     """Return the table of commands."""
     rows = (
-        (f"`{f'azready {name} {argument}'.rstrip()}`", _marked(text))
+        (f"`{f'azready {name} {argument}'.rstrip()}`", tables.marked(text))
         for name, (argument, text, _) in data.commands.items()
     )
     return _table(("command", "what it does"), rows)
@@ -169,7 +169,7 @@ def options_table(data: Tables) -> str:
     rows = (
         (
             f"`{f'{name} {value}'.rstrip()}`",
-            _marked(text),
+            tables.marked(text),
             ", ".join(command for command, (_, _, own) in data.commands.items() if name in own),
         )
         for name, (value, text) in data.options.items()
@@ -185,7 +185,11 @@ def statuses_table(statuses: Sequence[tuple[int, str]]) -> str:
 def steps_table(steps: Sequence[Step]) -> str:
     """Return the table of the steps of a first boot, in order."""
     rows = (
-        (f"`{step.name}`", _marked(step.summary), "the run fails" if step.fatal else "warning")
+        (
+            f"`{step.name}`",
+            tables.marked(step.summary),
+            "the run fails" if step.fatal else "warning",
+        )
         for step in steps
     )
     return _table(("step", "what it does", "if it fails"), rows)
@@ -198,16 +202,11 @@ def settings_table(settings: Sequence[Setting]) -> str:
         if setting.name.startswith("steps."):
             row = ("`steps.NAME`", "`true`", "Run the step NAME; one key for each step.")
         else:
-            meaning = _marked(_meaning(setting))
+            meaning = tables.marked(tables.meaning(setting))
             row = (f"`{setting.name}`", f"`{tables.toml(setting.default)}`", meaning)
         if row not in rows:
             rows.append(row)
     return _table(("key", "default", "meaning"), rows)
-
-
-def _marked(text: str) -> str:
-    """Return `text` with backticks around paths, options and names, unless it has its own."""
-    return text if "`" in text else _CODE.sub(r"`\g<0>`", text)
 
 
 def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -19,7 +19,7 @@ import textwrap
 from agent import __version__, cli, init
 from agent.root import Root
 from build import __main__ as build
-from build import bill, manual, toolchain, zig
+from build import bill, completions, manual, toolchain, zig
 from build.cache import BuildError, console
 
 EXECUTABLE = "/usr/bin/azready"
@@ -78,14 +78,12 @@ def make(
 def _lay_out(file: pathlib.Path, share: pathlib.Path) -> None:
     """Write what is generated: units, manual pages, completions, licences, bill of materials."""
     _units(share / "units", EXECUTABLE)
-    for name, text in (
-        ("azready.8", manual.command_page()),
-        ("azready.toml.5", manual.settings_page()),
-    ):
-        (share / f"{name}.gz").write_bytes(gzip.compress(text.encode(), 9, mtime=0))
-    (share / "azready.bash").write_text(manual.bash())
-    (share / "_azready").write_text(manual.zsh())
-    (share / "azready.fish").write_text(manual.fish())
+    for page in manual.pages():
+        packed = gzip.compress(manual.render(page.read_text()).encode(), 9, mtime=0)
+        (share / f"{page.stem}.gz").write_bytes(packed)
+    (share / "azready.bash").write_text(completions.bash())
+    (share / "_azready").write_text(completions.zsh())
+    (share / "azready.fish").write_text(completions.fish())
     shutil.copyfile(toolchain.bill(file), share / "azready.cdx.json")
     (share / "copyright").write_text(bill.copyright_of(file))
     (share / "copyright.debian").write_text(

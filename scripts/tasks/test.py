@@ -57,6 +57,7 @@ _TOOLS = {
     "lintian": "lintian",
     "mkudffs": "udftools",
     "pacman": "pacman-package-manager",
+    "qemu-img": "qemu-utils",
     "rpm": "rpm",
     "rpmlint": "rpmlint",
     "shellcheck": "shellcheck",

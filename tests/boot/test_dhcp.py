@@ -6,9 +6,11 @@ import subprocess
 import sys
 
 import pytest
+from docutils import core, nodes
 
+from build import manual
 from tests.boot import lab
-from tests.conftest import FROZEN
+from tests.conftest import FROZEN, TOP
 from tests.network import WHY_NOT, network
 
 pytestmark = [
@@ -23,6 +25,20 @@ ExecStart=
 ExecStart=/usr/local/bin/azready provision --force --verbose
 StandardOutput=append:/var/lib/said
 StandardError=inherit
+"""
+
+LOGGED = """
+[Unit]
+Before=azready.service
+[Service]
+StandardOutput=append:/var/lib/said
+StandardError=inherit
+"""
+DONE = """
+[Service]
+Type=oneshot
+ExecStart=
+ExecStart=/bin/true
 """
 
 
@@ -42,3 +58,27 @@ def test_an_image_with_systemd_and_no_dhcp_client_becomes_ready(tmp_path: pathli
         assert "] eth0 has 10.9.0." in said
         assert "provisioned: Ready was reported and accepted" in said
         assert platform.communicate(timeout=10)[0] == "['Ready'] []\n"
+
+
+def test_the_service_of_azready_image_7_gets_a_lease_at_each_boot(tmp_path: pathlib.Path) -> None:
+    page = (TOP / manual.FOLDER / "azready-image.7.rst").read_text()
+    tree = core.publish_doctree(page, settings_overrides=manual.STRICT)
+    blocks = (block.astext() for block in tree.findall(nodes.literal_block))
+    (unit,) = (block for block in blocks if "azready lease" in block)
+    root = lab.root_with("systemd", tmp_path)
+    subprocess.run([FROZEN, "install", "--root", root], check=True, capture_output=True)
+    lab.prepare(root, "systemd", "/usr/local/bin/azready")
+    # As on a VM that has been provisioned: azready.service has nothing to do.
+    (root / "etc/systemd/system/azready.service.d/lab.conf").write_text(DONE)
+    units = root / "etc/systemd/system"
+    (units / "azready-lease.service").write_text(unit)
+    (units / "azready-lease.service.d").mkdir()
+    (units / "azready-lease.service.d/lab.conf").write_text(LOGGED)
+    (units / "multi-user.target.wants/azready-lease.service").symlink_to(
+        "/etc/systemd/system/azready-lease.service"
+    )
+    with network() as net:
+        net.dnsmasq("--dhcp-option=121,0.0.0.0/0,10.9.0.1")
+        words = [sys.executable, "-m", "scripts.tasks.nspawn", str(root), RIGHTS]
+        console = net.start(words, net.guest).communicate(timeout=120)[0]
+    assert "] eth0 has 10.9.0." in (root / "var/lib/said").read_text(), console

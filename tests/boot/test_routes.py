@@ -1,51 +1,65 @@
-"""Every way into an image that the README names, on a real root, which then boots.
+"""Every way into an image that azready-image(7) names, on a real root, which then boots.
 
 The commands are run as they stand there.
 """
 
 import os
 import pathlib
-import re
 import shutil
 import subprocess
 from collections.abc import Iterator
 
 import pytest
+from docutils import core, nodes
 
 from agent import cli, init
 from agent.root import Root
-from build import toolchain
+from build import manual, toolchain
 from scripts.tasks import package
 from tests.boot import lab
 from tests.conftest import BUILT, TOP
 
-TABLE = re.search(
-    r"\| way \| command \|\n\|---\|---\|\n((?:\|.*\n)+)", (TOP / "README.md").read_text()
+PAGE = core.publish_doctree(
+    (TOP / manual.FOLDER / "azready-image.7.rst").read_text(), settings_overrides=manual.STRICT
 )
-assert TABLE
-WAYS = dict(re.fullmatch(r"\| (.*?) \| `(.*)` \|", line).groups() for line in TABLE[1].splitlines())  # type: ignore[union-attr, misc]
-UNTESTED = ".apk (1)"
-FOREIGN = "for another architecture"
+# way -> the command line for it
+WAYS = {
+    next(item.findall(nodes.term)).astext(): next(item.findall(nodes.literal_block)).astext()
+    for section in PAGE.findall(nodes.section)
+    if section["names"] == ["ways"]
+    for item in section.findall(nodes.definition_list_item)
+}
+UNTESTED = ".apk"
+FOREIGN = "The file alone, for another architecture"
 INIT_SYSTEMS = {
     ".apk, without apk": "openrc",
-    "Buildroot, as `BR2_ROOTFS_POST_BUILD_SCRIPT`": "busybox",
+    "Buildroot, as BR2_ROOTFS_POST_BUILD_SCRIPT": "busybox",
 }
 # Where the file is not at its usual place.
-PACKAGED = (".deb", ".rpm", "Arch", ".apk, without apk", "Yocto, in `do_install` (3)")
+PACKAGED = (
+    ".deb",
+    ".rpm",
+    "Arch",
+    ".apk, without apk",
+    'Yocto, in do_install, with INSANE_SKIP:${PN} += "already-stripped"',
+)
 NEEDED = {".rpm": "rpm", "Arch": "pacman"}
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="making and booting roots takes root"),
     pytest.mark.skipif(
-        toolchain.native() != "x86_64", reason="the commands of the README are for x86_64"
+        toolchain.native() != "x86_64", reason="the commands of the page are for x86_64"
     ),
 ]
 
 
 @pytest.fixture(scope="module")
 def packages(tmp_path_factory: pytest.TempPathFactory) -> pathlib.Path:
+    """A folder with the files and the packages."""
     folder = tmp_path_factory.mktemp("packages")
     BUILT["frozen"].command()
     package.make("x86_64", BUILT["frozen"].file, folder)
+    for file in toolchain.output("x86_64"), toolchain.output("aarch64"):
+        (folder / file.name).symlink_to(file)
     return folder
 
 
@@ -58,7 +72,7 @@ def root(tmp_path: pathlib.Path) -> Iterator[pathlib.Path]:
 
 
 def run(way: str, root: pathlib.Path, packages: pathlib.Path) -> None:
-    """Run a command of the README."""
+    """Run a command of the page."""
     command = WAYS[way]
     if way in NEEDED and not shutil.which(NEEDED[way]):
         pytest.skip(f"{NEEDED[way]} is not installed (scripts/test installs it where it can)")
@@ -68,11 +82,7 @@ def run(way: str, root: pathlib.Path, packages: pathlib.Path) -> None:
     else:
         scratch = root.parent / "scratch"
         scratch.mkdir()
-        command = (
-            command.replace("/tmp", str(scratch))
-            .replace("dist/packages/", f"{packages}/")
-            .replace("/mnt/image", str(root))
-        )
+        command = command.replace("/tmp", str(scratch)).replace("/mnt/image", str(root))
         words = ["/bin/sh", "-ec", command]
     if way == "Arch":
         (root / "var/lib/pacman").mkdir(parents=True)
@@ -81,8 +91,8 @@ def run(way: str, root: pathlib.Path, packages: pathlib.Path) -> None:
             "bash"
         )  # nfpm writes functions of bash, which is what sh is on Arch
     folders = {
-        "SRCDIR": TOP / "dist",
-        "WORKDIR": TOP / "dist",
+        "SRCDIR": packages,
+        "WORKDIR": packages,
         "BUILDROOT": root,
         "TARGET_DIR": root,
         "D": root,
@@ -91,7 +101,7 @@ def run(way: str, root: pathlib.Path, packages: pathlib.Path) -> None:
         "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         **{name: str(path) for name, path in folders.items()},
     }
-    result = subprocess.run(words, cwd=TOP, env=environment, capture_output=True, text=True)
+    result = subprocess.run(words, cwd=packages, env=environment, capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
 
 

@@ -30,7 +30,7 @@ First version.
 """
 
 
-@pytest.mark.parametrize("name", [generate.SETTINGS, generate.README, generate.PACKAGES_CHANGELOG])
+@pytest.mark.parametrize("name", generate.generated())
 def test_generated_text_is_current(name: str) -> None:
     current = (TOP / name).read_text()
     assert current == generate.generated()[name], "run scripts/generate"
