@@ -15,7 +15,8 @@ class Guest:
     `init` is the init system as `azready install --init` calls it, and `link` what enables azready.
     `packages` are Debian's, separated by commas. `shape` makes a root out of them what an image of
     such a system is, and `initrd` writes its initial RAM disk, by default that of the lab. `off`
-    switches it off. Without `sshd`, the console has a shell of root's.
+    switches it off. Without `sshd`, the console has a shell of root's. `tree` is a root that
+    somebody has made, azready included; all that it lacks is a kernel.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Guest:
     initrd: Callable[[pathlib.Path, Kernel, pathlib.Path], None] | None = None
     arguments: str = "quiet"  # of the kernel
     memory: int = 512  # MB
+    tree: str = ""
 
 
 _S41 = "/etc/init.d/S41azready"

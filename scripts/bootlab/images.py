@@ -27,9 +27,9 @@ _RECIPES = [
 
 def hardware(guest: Guest, folder: pathlib.Path) -> Hardware:
     """Return a machine for the guest with a fresh disk in `folder`. Raises BuildError, LabError."""
-    base = built(guest)
     kernel = kernels.kernel(guest.machine)
     folder.mkdir(parents=True, exist_ok=True)
+    base = _as_it_is(guest.tree, kernel, folder) if guest.tree else built(guest)
     return Hardware(
         machine=guest.machine,
         kernel=kernel.image,
@@ -39,6 +39,25 @@ def hardware(guest: Guest, folder: pathlib.Path) -> Hardware:
         arguments=guest.arguments,
         accelerator=kvm.accelerator(kernel),
     )
+
+
+def _as_it_is(tree: str, kernel: kernels.Kernel, place: pathlib.Path) -> pathlib.Path:
+    """Write disk and initial RAM disk for a root that somebody has made; return their folder."""
+    with tempfile.TemporaryDirectory(dir=place) as scratch:
+        root = pathlib.Path(scratch)
+        root.chmod(0o755)
+        _copied(pathlib.Path(tree), kernel, root)
+        disks.initrd(kernel, place / "initrd")
+        disks.image(root, place / "disk")
+    return place
+
+
+def _copied(source: pathlib.Path, kernel: kernels.Kernel, root: pathlib.Path) -> None:
+    """Copy a root, and add the modules of the kernel."""
+    subprocess.run(["cp", "-a", f"{source}/.", root], check=True)
+    modules = root / "usr/lib/modules"
+    modules.mkdir(parents=True, exist_ok=True)
+    subprocess.run(["cp", "-a", kernel.modules, modules], check=True)
 
 
 def built(guest: Guest) -> pathlib.Path:
@@ -85,10 +104,7 @@ def shaped(
 ) -> None:
     """Make the guest's root in an empty folder, azready included. Raises LabError."""
     if source:
-        subprocess.run(["cp", "-a", f"{source}/.", root], check=True)
-        modules = root / "usr/lib/modules"
-        modules.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["cp", "-a", kernel.modules, modules], check=True)
+        _copied(source, kernel, root)
         (root / "etc/fstab").write_text("/dev/vda / ext4 defaults 0 0\n")
         (root / "etc/hostname").write_text("image\n")
         (root / "etc/hosts").write_text("127.0.0.1 localhost\n")

@@ -16,10 +16,12 @@ from xml.etree import ElementTree
 
 from rich.table import Table
 
+from agent import init, programs
+from agent.root import Root
 from build import __main__ as build
 from build import packages, toolchain
 from build.cache import BuildError, console
-from scripts.bootlab import LabError
+from scripts.bootlab import LabError, shapes
 from scripts.bootlab.checks import CHECKS, Proof, Result
 from scripts.bootlab.guests import GUESTS, Guest
 from scripts.tasks import guests
@@ -48,6 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--guest", action="append", default=[], choices=GUESTS, metavar="NAME", help="boot this one"
     )
+    parser.add_argument(
+        "--root", metavar="DIR", help="boot an image of yours once: a root that has azready"
+    )
     parser.add_argument("--arch", choices=("x86_64", "aarch64"), help="only guests of this machine")
     parser.add_argument("--console", action="store_true", help="show the consoles")
     parser.add_argument(
@@ -67,9 +72,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for guest in chosen:
             console.print(f"{guest.name:<20} {guest.machine:<8} {guest.what}")
         return 0
-    if not chosen:
+    if not chosen and not options.root:
         parser.error("name a guest with --guest, or all with --all; --list lists them")
     try:
+        if options.root:
+            chosen.append(own(options.root))
         prepare(chosen)
         proofs = prove(chosen, options.folder, show=options.console)
     except (BuildError, LabError) as error:
@@ -77,6 +84,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     table(proofs)
     write(proofs, options.folder / "results.xml")
     return int(any(result.state == "failed" for p in proofs for result in p.results.values()))
+
+
+def own(tree: str) -> Guest:
+    """Return the guest that boots a root of the caller's. Raises LabError."""
+    with Root(str(pathlib.Path(tree).absolute())) as root:
+        links = init.enabled(root)
+        name, _ = init.detect(root)
+        if not links:
+            raise LabError(f"no boot of {tree} runs azready: run azready install --root {tree}")
+        sshd = bool(programs.find(root, "sshd"))
+    return Guest(
+        name="image",
+        what=tree,
+        init=name,
+        link=links[0],
+        shape=shapes.nothing,
+        sshd=sshd,
+        holder=False,
+        tree=tree,
+    )
 
 
 def prepare(chosen: Sequence[Guest]) -> None:
@@ -102,7 +129,13 @@ def prove(chosen: Sequence[Guest], folder: pathlib.Path, *, show: bool = False) 
     for guest in chosen:
         shutil.rmtree(folder / guest.name, ignore_errors=True)
     proofs = [
-        Proof(guest, folder / guest.name, show=_shower(guest) if show else None) for guest in chosen
+        Proof(
+            guest,
+            folder / guest.name,
+            boots=1 if guest.tree else 4,
+            show=_shower(guest) if show else None,
+        )
+        for guest in chosen
     ]
     with _interruptible(), concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
         try:
