@@ -1,14 +1,7 @@
 """The entry point of `python -m agent` and of the frozen file."""
 
-import posix
 import sys
 
-if sys.argv[1:2] == ["provision"] and "--dry-run" not in sys.argv:
-    from agent import signals
+from agent.start import start
 
-    signals.arm()  # before all other imports, which take most of the time of a start
-
-from agent.cli import main
-
-# All output is written by now; taking the interpreter apart would only cost time.
-posix._exit(main(sys.argv[1:]))
+start(sys.argv[1:])

@@ -1,0 +1,19 @@
+"""Where the agent starts: agent/__main__.py calls it, or what resumes a snapshot."""
+
+import posix
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NoReturn
+
+
+def start(arguments: list[str]) -> "NoReturn":
+    """Carry out a command line, without the name of the program, and end the process."""
+    if arguments[:1] == ["provision"] and "--dry-run" not in arguments:
+        from agent import signals
+
+        signals.arm()  # before all other imports, which take most of the time of a plain start
+    from agent.cli import main
+
+    # All output is written by now; taking the interpreter apart would only cost time.
+    posix._exit(main(arguments))
