@@ -20,10 +20,14 @@ from types import CodeType
 RUNTIME = ("encodings", "importlib._bootstrap", "importlib._bootstrap_external", "io")
 _HERE = pathlib.Path(__file__).parent
 REPLACED = {
+    "collections": _HERE / "runtime" / "collections.py",
     "encodings": _HERE / "runtime" / "encodings.py",
     "importlib._bootstrap": _HERE / "runtime" / "importlib_bootstrap.py",
     "importlib._bootstrap_external": _HERE / "runtime" / "importlib_bootstrap_external.py",
     "io": _HERE / "runtime" / "io.py",
+    "json": _HERE / "runtime" / "json.py",
+    "reprlib": _HERE / "runtime" / "reprlib.py",
+    "string": _HERE / "runtime" / "string.py",
     "typing": _HERE / "runtime" / "typing.py",
 }
 _BOOTSTRAP = {

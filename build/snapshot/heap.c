@@ -1,22 +1,23 @@
 /* The allocator of the whole program: malloc() and its relatives.
  *
  * It has two lives. While the file is built, it hands out addresses of one fixed range, the arena,
- * so that everything that was ever allocated can be written into the file. heap_seal() ends that.
- * In the started file, blocks come from the pages behind the snapshot, which the kernel fills with
- * zeros; no page of the snapshot is written to (that is, copied) for the sake of a new block.
+ * so that everything that was ever allocated can be written into the file; what counts is that the
+ * blocks lie close together. heap_seal() ends that. In the started file, blocks come from the pages
+ * behind the snapshot, which the kernel fills with zeros; no page of the snapshot is written to,
+ * and thus copied, for the sake of a new block.
  *
- * Built: blocks of up to SMALL bytes lie in pages of one size each, without a header. `kinds` knows
- * the size of each page. Everything else, and every block of the started file:
+ * Built: blocks of up to SMALL bytes lie in pages of one size each, without a header; `kinds` has
+ * the size for each page. Larger ones take the first hole that they fit into, and leave one that
+ * joins its neighbours.
  *
- *     8 bytes: mark, size and flags | the block, at a multiple of 16 ...
+ * Started: sizes are rounded up to a class: multiples of 16 up to 1024 bytes, then four steps to
+ * each power of two, which wastes at most a fifth. A freed block waits in the list of its class,
+ * which alone will use it: right for a process that lives for seconds. From LARGE on, blocks are
+ * mappings. A freed block of the snapshot is not used again; each can be freed but once, so what
+ * is lost is less than the snapshot. All together never hold more than HEAP_LIMIT.
  *
- * Sizes are rounded up to a class: multiples of 16 up to 1024 bytes, then four steps to each power
- * of two. A freed block waits in the list of its class; neighbours are not joined. That wastes at
- * most a quarter of a block, and what a class holds in lists can be used by that class only: right
- * for a process that lives for seconds. From LARGE on, blocks of the started file are mappings.
- *
- * A freed block of the snapshot is not used again: its page would have to be copied. Each can be
- * freed but once, so what is lost is less than the snapshot.
+ * Every block but those in pages of one size: 8 bytes with mark, size and flag, then what the
+ * caller gets, at a multiple of 16. The mark tells a second free() of the same block.
  *
  * There is no lock, because there is no second thread: this file also defines pthread_create(), and
  * it always fails. A child made by fork() has a heap to itself.
@@ -55,14 +56,23 @@ __asm__(
 );
 extern char azready_arena[];
 
+struct hole {
+    size_t header;
+    struct hole *next; /* by address */
+};
+
+static char *top;    /* built: the first page of the arena that is not in use */
+static char *sealed; /* end of the snapshot; 0 while the file is built */
+/* Built. */
 static unsigned char kinds[HEAP_ARENA / PAGE]; /* size of the page's blocks / 16; 0: headers */
 static void *small_lists[SMALL / 16 + 1];
 static struct { char *next; size_t count; } small_pages[SMALL / 16 + 1];
+static struct hole *holes;
+static char *holes_end; /* of the pages that were last given to holes */
+/* Started. */
 static void *lists[CLASSES];
-static struct { char *next, *end; } run; /* where the next block with a header comes from */
-static char *top;    /* built: the first page of the arena that is not in use */
-static char *sealed; /* end of the snapshot; 0 while the file is built */
-static size_t held;  /* bytes mapped by the started file */
+static struct { char *next, *end; } run; /* where the next block comes from */
+static size_t held;                      /* bytes mapped, and the arena */
 
 static void *out_of_memory(void)
 {
@@ -72,7 +82,7 @@ static void *out_of_memory(void)
 
 static void damaged(const char *what)
 {
-    static const char start[] = "<3>azready: memory is damaged: ";
+    static const char start[] = "azready: error: memory is damaged: ";
     if (write(2, start, sizeof start - 1) < 0 || write(2, what, strlen(what)) < 0) {}
     _exit(1);
 }
@@ -140,23 +150,57 @@ static char *take_pages(size_t size)
     return at;
 }
 
-/* Makes room for a block of `size` bytes, header included. What is left of the last run is lost. */
-static int more(size_t size)
+/* Makes a hole of the `size` bytes at `at`, and one with those that it touches. */
+static void give_hole(char *at, size_t size)
 {
-    size_t all = size + 16 > RUN ? (size + 16 + PAGE - 1) & ~(PAGE - 1) : RUN;
+    struct hole **place = &holes, *hole = (struct hole *)at, *before = NULL;
+
+    while (*place != NULL && *place < hole) {
+        before = *place;
+        place = &before->next;
+    }
+    hole->next = *place;
+    if (hole->next != NULL && at + size == (char *)hole->next) {
+        size += SIZE(hole->next->header);
+        hole->next = hole->next->next;
+    }
+    hole->header = size | FREE;
+    *place = hole;
+    if (before != NULL && (char *)before + SIZE(before->header) == at) {
+        before->header += size;
+        before->next = hole->next;
+    }
+}
+
+static void *take_hole(size_t size)
+{
+    size_t all = (size + 8 + 15) & ~(size_t)15, has, pages;
+    struct hole **place, *hole;
     char *at;
 
-    if (sealed != NULL) {
-        all = CHUNK;
-        at = map(all);
-    } else
-        at = take_pages(all);
+    for (place = &holes; (hole = *place) != NULL; place = &hole->next) {
+        has = SIZE(hole->header);
+        if (has < all)
+            continue;
+        *place = hole->next;
+        if (has - all >= 32)
+            give_hole((char *)hole + all, has - all);
+        else
+            all = has;
+        hole->header = all | LIVE;
+        return &hole->next;
+    }
+    pages = (all + 16 + RUN - 1) / RUN * RUN;
+    at = take_pages(pages);
     if (at == NULL)
-        return -1;
-    if (at != run.end)
-        run.next = at + 8; /* a header lies right before a multiple of 16 */
-    run.end = at + all;
-    return 0;
+        return NULL;
+    /* A header lies right before a multiple of 16, so 8 bytes are left at both ends. */
+    if (at == holes_end)
+        give_hole(at - 8, pages);
+    else
+        give_hole(at + 8, pages - 16);
+    holes_end = at + pages;
+    return take_hole(size);
 }
 
 static void *take_small(size_t size)
@@ -188,23 +232,26 @@ static inline void *take(size_t size, int *is_zero)
     void *block;
 
     *is_zero = 0;
-    if (__builtin_expect(size >= LARGE, 0)) {
-        if (size > HEAP_LIMIT)
-            return out_of_memory();
-        if (sealed != NULL) {
-            *is_zero = 1;
-            return map_block(size);
-        }
+    if (__builtin_expect(size > HEAP_LIMIT, 0))
+        return out_of_memory();
+    if (__builtin_expect(sealed == NULL, 0))
+        return size <= SMALL ? take_small(size != 0 ? size : 1) : take_hole(size);
+    if (size >= LARGE) {
+        *is_zero = 1;
+        return map_block(size);
     }
-    if (sealed == NULL && size <= SMALL)
-        return take_small(size != 0 ? size : 1);
     class = class_of(&size);
     block = lists[class];
     if (block != NULL) {
         lists[class] = *(void **)block;
     } else {
-        if (__builtin_expect((size_t)(run.end - run.next) < size, 0) && more(size))
-            return NULL;
+        if (__builtin_expect((size_t)(run.end - run.next) < size, 0)) {
+            char *at = map(CHUNK); /* what is left of the last one is lost */
+            if (at == NULL)
+                return NULL;
+            run.next = at + 8;
+            run.end = at + CHUNK;
+        }
         block = run.next + 8;
         run.next += size;
         *is_zero = 1;
@@ -259,6 +306,10 @@ void free(void *block)
     has = *header(block);
     if (__builtin_expect((has & MARK) != LIVE, 0))
         damaged("a block that is not in use was given back\n");
+    if (sealed == NULL) {
+        give_hole((char *)header(block), SIZE(has));
+        return;
+    }
     if (has & MAPPED) {
         held -= SIZE(has);
         munmap((char *)block - 16, SIZE(has));
@@ -332,13 +383,13 @@ struct heap_range heap_seal(void)
         small_lists[at] = NULL;
         small_pages[at].count = 0;
     }
-    for (at = 0; at < CLASSES; at++) {
-        for (block = lists[at]; block != NULL; block = next) {
-            next = *(void **)block;
-            memset(block, 0, SIZE(*header(block)) - 8);
-        }
-        lists[at] = NULL;
+    while (holes != NULL) {
+        struct hole *hole = holes;
+        holes = hole->next;
+        memset(hole, 0, SIZE(hole->header));
     }
+    if (top == NULL)
+        take_pages(PAGE);
     sealed = range.end = top;
     range.limit = top + HEAP_ROOM;
     if (range.limit > azready_arena + HEAP_ARENA)

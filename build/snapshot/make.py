@@ -16,7 +16,18 @@ from build.sources import CPython
 
 HERE = pathlib.Path(__file__).parent
 # Its order is the order of the variables in memory: "python" stands for the library.
-_ORDER = ("begin", "heap", "dump", "resume", "pystate", "pyexpat", "python", "end")
+_ORDER = (
+    "begin",
+    "heap",
+    "dump",
+    "resume",
+    "pystate",
+    "pyexpat",
+    "nocompiler",
+    "modules",
+    "python",
+    "end",
+)
 # As CPython's own objects are compiled (BASECFLAGS of its Makefile).
 _LIKE_CPYTHON = ("-std=c11", "-fwrapv", "-DNDEBUG", "-DPy_BUILD_CORE")
 _SECONDS = 120
