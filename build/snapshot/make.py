@@ -11,22 +11,14 @@ from build import assemble, zig
 from build import machine as emulation
 from build.cache import BuildError, key, made
 from build.frozen import BAKED_CODE
-from build.snapshot import image
+from build.snapshot import audit, image
 from build.sources import CPython
 
 HERE = pathlib.Path(__file__).parent
 # Its order is the order of the variables in memory: "python" stands for the library.
 _ORDER = (
-    "begin",
-    "heap",
-    "dump",
-    "resume",
-    "pystate",
-    "pyexpat",
-    "nocompiler",
-    "modules",
-    "python",
-    "end",
+    *("begin", "heap", "dump", "resume", "rehearsal", "nocompiler", "modules"),
+    *("pystate", "pyexpat", "pytime", "socketmodule", "python", "end"),
 )
 # As CPython's own objects are compiled (BASECFLAGS of its Makefile).
 _LIKE_CPYTHON = ("-std=c11", "-fwrapv", "-DNDEBUG", "-DPy_BUILD_CORE")
@@ -52,7 +44,7 @@ def objects(
             f"-ffile-prefix-map={HERE}=snapshot",
             f"-I{tree / 'Include' / 'internal'}",
             f"-I{tree}",
-            f"-I{tree / 'Modules' / 'expat'}",
+            *(f"-I{tree / 'Modules' / part}" for part in ("", "expat")),
         ]
         zig.compile_all(
             {
@@ -78,7 +70,10 @@ def objects(
 def write_bake(work: pathlib.Path) -> None:
     """Write bake.py, the program of the file that PyInstaller makes, into the working folder."""
     text = (HERE / "bake.py").read_text()
-    (work / "bake.py").write_text(text.replace('"@BAKED@"', repr(baked_modules())))
+    objects = (HERE / "baked-objects").read_text().split()
+    for place, names in (("@BAKED@", baked_modules()), ("@OBJECTS@", objects)):
+        text = text.replace(f'"{place}"', repr(names))
+    (work / "bake.py").write_text(text)
 
 
 def make(work: pathlib.Path, machine: str) -> pathlib.Path:
@@ -87,10 +82,19 @@ def make(work: pathlib.Path, machine: str) -> pathlib.Path:
     Raises BuildError.
     """
     output = work / "snapshot"
+    runtime = (work / "runtime").read_bytes()
     memory = bake(work / "dist" / "azready", work / BAKED_CODE, emulation.emulator(machine))
     (work / "memory").write_bytes(memory)
+    known = audit.variables((work / "map").read_text())
+    if misplaced := audit.misplaced(known):
+        raise BuildError(f"between or outside of begin.o and end.o: {' '.join(misplaced)}")
     try:
-        output.write_bytes(image.put(memory, (work / "runtime").read_bytes()))
+        if new := audit.changed(known, runtime, memory) - audit.listed():
+            raise BuildError(
+                "the snapshot holds variables that are not on the list; look at them, then add "
+                f"them to build/snapshot/{audit.LIST.name}: {' '.join(sorted(new))}"
+            )
+        output.write_bytes(image.put(memory, runtime))
     except image.UnsuitableError as error:
         raise BuildError(f"the snapshot does not fit the file: {error}") from None
     return output
