@@ -96,8 +96,10 @@ def _freeze(
             cwd=work,
             env=environment,
         )
-        made_file = make.make(work, machine) if snapshot else work / "dist" / "azready"
-        assemble.publish(work, made_file, output)
+        frozen = make.make(work, machine) if snapshot else work / "dist" / "azready"
+        assemble.publish(work, frozen, output)
+        if snapshot:
+            make.keep(work, output)
 
 
 def _packages() -> pathlib.Path:

@@ -8,7 +8,6 @@ has made sure that it does not, or that dump.c and resume.c see to it.
 
 import bisect
 import io
-import itertools
 import pathlib
 import re
 from collections.abc import Callable, Sequence
@@ -69,8 +68,8 @@ def changed(known: Sequence[Variable], file: bytes, memory: bytes) -> set[str]:
     before = _reader(file)
     found = set()
     for address, data in image.records(memory):
-        at = bisect.bisect_left(known, (address,))
-        for one in itertools.takewhile(lambda one: one.address < address + len(data), known[at:]):
+        first, last = (bisect.bisect_left(known, (at,)) for at in (address, address + len(data)))
+        for one in known[first:last]:
             now = data[one.address - address : one.address - address + one.size]
             if now != before(one.address, one.size):
                 found.add(one.name)

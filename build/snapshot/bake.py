@@ -65,7 +65,7 @@ def is_constant(value: object) -> bool:
 def variables() -> set[str]:
     """Return the variables of all modules here that are neither constants, code nor modules."""
     plain = (type, type(fail), type(len), type(sys), type(NotImplemented))
-    seen = {}
+    seen: dict[int, str] = {}
     for module in sorted(frozen.intersection(sys.modules)):
         for name, value in vars(sys.modules[module]).items():
             if not (name.startswith("__") or is_constant(value) or isinstance(value, plain)):

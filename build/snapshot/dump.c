@@ -168,7 +168,7 @@ int main(int argc, char **argv)
 {
     static char *no_variables[] = { NULL };
     unsigned char *code;
-    int nothing;
+    int nothing, number;
 
     if (snapshot.thread != NULL)
         snapshot_resume(argc, argv);
@@ -181,5 +181,7 @@ int main(int argc, char **argv)
     close(nothing);
     frozen_attach(code);
     environ = no_variables;
+    for (number = 1; number < NSIG; number++) /* which are ignored, the started file finds out */
+        signal(number, SIG_DFL);
     return bootloader_main(argc, argv);
 }

@@ -48,7 +48,7 @@
 /* Zeros that are not in the file, behind all other variables. */
 __asm__(
     ".section .azarena,\"aw\",@nobits\n"
-    ".balign 65536\n"
+    ".balign 4096\n"
     ".global azready_arena\n"
     "azready_arena:\n"
     ".zero " HEAP_ARENA_TEXT "\n"

@@ -4,6 +4,7 @@ puts the memory that this leaves into the static file.
 
 import inspect
 import pathlib
+import shutil
 import subprocess
 import tempfile
 
@@ -22,6 +23,7 @@ _ORDER = (
 )
 # As CPython's own objects are compiled (BASECFLAGS of its Makefile).
 _LIKE_CPYTHON = ("-std=c11", "-fwrapv", "-DNDEBUG", "-DPy_BUILD_CORE")
+_FAST = {"heap": ("-O2",)}
 _SECONDS = 120
 
 
@@ -60,7 +62,8 @@ def objects(
             place,
         )
 
-    inputs = key(inspect.getsource(objects), library.name, *sorted(HERE.glob("*.[ch]")))
+    recipe = [inspect.getsource(objects), *_ORDER, *_LIKE_CPYTHON, str(_FAST)]
+    inputs = key(*recipe, library.name, *sorted(HERE.glob("*.[ch]")))
     place = made(f"snapshot-{machine}", inputs, build)
     at = _ORDER.index("python")
     before, behind = _ORDER[:at], _ORDER[at + 1 :]
@@ -82,22 +85,45 @@ def make(work: pathlib.Path, machine: str) -> pathlib.Path:
     Raises BuildError.
     """
     output = work / "snapshot"
-    runtime = (work / "runtime").read_bytes()
-    memory = bake(work / "dist" / "azready", work / BAKED_CODE, emulation.emulator(machine))
+    shutil.copy(work / "dist" / "azready", work / "base")
+    memory = bake(work / "base", work / BAKED_CODE, emulation.emulator(machine))
     (work / "memory").write_bytes(memory)
-    known = audit.variables((work / "map").read_text())
+    output.write_bytes(checked(work))
+    return output
+
+
+def checked(folder: pathlib.Path) -> bytes:
+    """Return the static file, made of runtime, map and memory of a folder.
+
+    Raises BuildError if what the snapshot holds is not what it should hold.
+    """
+    runtime, memory = ((folder / name).read_bytes() for name in ("runtime", "memory"))
+    known = audit.variables((folder / "map").read_text())
     if misplaced := audit.misplaced(known):
-        raise BuildError(f"between or outside of begin.o and end.o: {' '.join(misplaced)}")
+        raise BuildError(f"on the wrong side of begin.o or end.o: {' '.join(misplaced)}")
     try:
         if new := audit.changed(known, runtime, memory) - audit.listed():
             raise BuildError(
                 "the snapshot holds variables that are not on the list; look at them, then add "
                 f"them to build/snapshot/{audit.LIST.name}: {' '.join(sorted(new))}"
             )
-        output.write_bytes(image.put(memory, runtime))
+        return image.put(memory, runtime)
     except image.UnsuitableError as error:
         raise BuildError(f"the snapshot does not fit the file: {error}") from None
-    return output
+
+
+def parts(output: pathlib.Path) -> pathlib.Path:
+    """Return the folder with what a built file was made of; the tests make it once more."""
+    return output.with_name(f".{output.name}.snapshot")
+
+
+def keep(work: pathlib.Path, output: pathlib.Path) -> None:
+    """Copy what the snapshot was made of next to the file."""
+    place = parts(output)
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir(parents=True)
+    for name in ("base", BAKED_CODE, "runtime", "map", "memory"):
+        shutil.copy(work / name, place)
 
 
 def bake(file: pathlib.Path, code: pathlib.Path, emulator: str = "") -> bytes:
