@@ -22,6 +22,7 @@ _RUNTIME = pathlib.Path(__file__).parent / "runtime"
 _MAP_LINE = re.compile(r" *[0-9a-f]+ +[0-9a-f]+ +([0-9a-f]+) +\d+ ( {8})?(\S.*)")
 _NOT_LOADED = (
     ".bss",
+    ".azarena",
     ".tbss",
     ".relro_padding",
     ".comment",

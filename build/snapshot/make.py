@@ -3,6 +3,7 @@ puts the memory that this leaves into the static file.
 """
 
 import inspect
+import json
 import pathlib
 import shutil
 import subprocess
@@ -89,6 +90,10 @@ def make(work: pathlib.Path, machine: str) -> pathlib.Path:
     memory = bake(work / "base", work / BAKED_CODE, emulation.emulator(machine))
     (work / "memory").write_bytes(memory)
     output.write_bytes(checked(work))
+    sizes = json.loads((work / "sizes.json").read_text())
+    *_, heap, _ = (len(data) for _, data in image.records(memory))
+    sizes["snapshot"] = {"heap": heap}
+    (work / "sizes.json").write_text(json.dumps(sizes))
     return output
 
 
