@@ -91,8 +91,8 @@ def make(work: pathlib.Path, machine: str) -> pathlib.Path:
     (work / "memory").write_bytes(memory)
     output.write_bytes(checked(work))
     sizes = json.loads((work / "sizes.json").read_text())
-    *_, heap, _ = (len(data) for _, data in image.records(memory))
-    sizes["snapshot"] = {"heap": heap}
+    *_, heap, _ = (data for _, data in image.records(memory))
+    sizes["snapshot"] = {"heap": len(heap.rstrip(b"\0"))}  # its last pages are not in the file
     (work / "sizes.json").write_text(json.dumps(sizes))
     return output
 

@@ -4,10 +4,12 @@ import ctypes
 import hashlib
 import importlib.util
 import json
+import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 from typing import Any
 from urllib.parse import quote
 
@@ -16,11 +18,11 @@ import pytest
 from cyclonedx import schema
 from cyclonedx.model.bom import Bom
 
-from build import report, toolchain, vex, zig
+from build import emptyroot, report, toolchain, vex, zig
 from build.link import by_object
 from scripts.simulator import scenario
 from scripts.simulator.server import Simulator
-from scripts.tasks import figures
+from scripts.tasks import bench, cold, figures
 from tests.conftest import BUILT, TOP, Built
 
 
@@ -219,3 +221,45 @@ def test_runs_where_no_memory_may_become_executable(built: Built) -> None:
     except subprocess.SubprocessError:
         pytest.skip("this kernel has no PR_SET_MDWE")
     assert result.returncode == 0
+
+
+@pytest.mark.skipif(not emptyroot.possible(), reason="this user and kernel cannot make a namespace")
+def test_the_floor_of_the_race_reports_ready(tmp_path: pathlib.Path) -> None:
+    simulate = [sys.executable, "-m", "scripts.simulator", "--netns", "--strict", "--"]
+    done = subprocess.run(
+        [*simulate, str(bench.build_floor(tmp_path))], capture_output=True, text=True, cwd=TOP
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("accepted: Ready") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")
+def test_a_cold_disk_reads_each_time(tmp_path: pathlib.Path) -> None:
+    """And leaves no device and no mount behind."""
+    (tmp_path / "file").write_bytes(bytes(1 << 20))
+    loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout
+    try:
+        with cold.disk() as place:
+            copy = cold.put(tmp_path / "file", place)
+            name = pathlib.Path(os.path.realpath(f"/sys/dev/block/{_device(copy)}")).name
+            assert copy.read_bytes() == bytes(1 << 20)
+            before = _sectors_read(name)
+            copy.read_bytes()
+            assert _sectors_read(name) == before
+            cold.drop(copy)
+            copy.read_bytes()
+            assert _sectors_read(name) - before >= (1 << 20) // 512
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no loop device: {error}")
+    assert not place.exists()
+    assert subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout == loops
+
+
+def _device(path: pathlib.Path) -> str:
+    number = path.stat().st_dev
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
+def _sectors_read(device: str) -> int:
+    """Field 3 of the block layer's statistics (Documentation/block/stat.rst of the kernel)."""
+    return int(pathlib.Path(f"/sys/block/{device}/stat").read_text().split()[2])
