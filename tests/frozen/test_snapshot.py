@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import re
 import resource
 import shutil
 import signal
@@ -192,6 +193,50 @@ def test_needs_little_memory_that_may_be_written(snapshot: Built) -> None:
             if segment["p_type"] == "PT_LOAD" and segment["p_flags"] & 2
         )
     assert needed < 5_000_000
+
+
+def test_runs_where_hardly_any_memory_may_be_written(snapshot: Built) -> None:
+    if not snapshot.native:
+        pytest.skip("the limit would be qemu's")
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (5_500_000, 5_500_000))
+
+    with Simulator(scenario.load("healthy")) as simulator:
+        command = [snapshot.file, "report", "ready", "--wireserver", simulator.url("wireserver")]
+        subprocess.run(command, preexec_fn=limit, check=True, capture_output=True)
+        assert simulator.reports == ["Ready"]
+
+
+@pytest.mark.parametrize("page", [4096, 16384, 65536])
+def test_starts_with_the_page_sizes_of_aarch64(page: int) -> None:
+    built = BUILT.get("aarch64-pyinstaller") or BUILT["frozen"]
+    if built.native or built.architecture != "aarch64":
+        pytest.skip("the kernel of this machine decides about its page size")
+    emulator, *file = built.command()
+    done = subprocess.run([emulator, "-p", str(page), *file, "--version"], capture_output=True)
+    assert done.stdout.startswith(b"azready ")
+
+
+# All are older than Linux 4.19, and the file asks for nothing else to report.
+SYSTEM_CALLS = {
+    *("arch_prctl", "close", "connect", "execve", "exit_group", "fstat", "getsockopt", "gettid"),
+    *("ioctl", "poll", "recvfrom", "rt_sigaction", "rt_sigprocmask", "sendto", "set_tid_address"),
+    *("setsockopt", "socket", "umask", "write"),
+}
+
+
+def test_a_report_takes_few_system_calls_all_of_them_old(tmp_path: pathlib.Path) -> None:
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed (scripts/test installs it where it can)")
+    with Simulator(scenario.load("healthy")) as simulator:
+        command = [str(FROZEN), "report", "ready", "--wireserver", simulator.url("wireserver")]
+        subprocess.run(
+            ["strace", "-o", str(tmp_path / "trace"), *command], check=True, capture_output=True
+        )
+    calls = re.findall(r"^(\w+)\(", (tmp_path / "trace").read_text(), re.MULTILINE)
+    assert set(calls) <= SYSTEM_CALLS
+    assert len(calls) < 60
 
 
 # What belongs to the process.
