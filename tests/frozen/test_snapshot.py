@@ -203,7 +203,13 @@ def test_runs_where_hardly_any_memory_may_be_written(snapshot: Built) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (5_500_000, 5_500_000))
 
     with Simulator(scenario.load("healthy")) as simulator:
-        command = [snapshot.file, "report", "ready", "--wireserver", simulator.url("wireserver")]
+        command = [
+            str(snapshot.file),
+            "report",
+            "ready",
+            "--wireserver",
+            simulator.url("wireserver"),
+        ]
         subprocess.run(command, preexec_fn=limit, check=True, capture_output=True)
         assert simulator.reports == ["Ready"]
 
