@@ -11,7 +11,12 @@ import sys
 
 from agent import __version__
 from agent.commands import common
-from agent.commands.common import CHECK_DEADLINE, DEFAULT_DEADLINE, DEFAULT_EXECUTABLE
+from agent.commands.common import (
+    CHECK_DEADLINE,
+    DEFAULT_DEADLINE,
+    DEFAULT_EXECUTABLE,
+    LEASE_DEADLINE,
+)
 from agent.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -39,9 +44,11 @@ OPTIONS = {
     "--imds": ("URL", "address of the metadata service (http://169.254.169.254)"),
     "--deadline": (
         "SECONDS",
-        f"overall time limit ({DEFAULT_DEADLINE:.0f}; check: {CHECK_DEADLINE:.0f})",
+        f"overall time limit ({DEFAULT_DEADLINE:.0f}; check: {CHECK_DEADLINE:.0f}; "
+        f"lease: {LEASE_DEADLINE:.0f})",
     ),
     "--force": ("", "provision even if this does not look like Azure"),
+    "--dhcp": ("WHEN", "ask for a lease if nobody does: never, auto (default), now"),
     "--dry-run": ("", "print what would be done; change and report nothing"),
     "--json": ("", "print JSON"),
     "--user": ("NAME", "also remove this user, with home and mail"),
@@ -57,7 +64,7 @@ COMMANDS = {
     "provision": (
         "",
         "carry out a first boot, then report Ready",
-        ("--root", "--config", "--imds", "--force", "--dry-run", *_REPORTING),
+        ("--root", "--config", "--imds", "--force", "--dhcp", "--dry-run", *_REPORTING),
     ),
     "check": (
         "",
@@ -67,6 +74,11 @@ COMMANDS = {
     "report ready": ("", "report Ready to the platform", _REPORTING),
     "report provisioning": ("", "report that provisioning is in progress", _REPORTING),
     "report failed": ("REASON", "report that provisioning failed, and why", _REPORTING),
+    "lease": (
+        "",
+        "ask for a lease (DHCP), unless the network is configured",
+        ("--deadline", "--verbose"),
+    ),
     "unit": ("", "print the unit or init script", ("--init", "--exec")),
     "install": (
         "",
@@ -82,7 +94,10 @@ COMMANDS = {
 }
 EXIT_STATUSES = (
     (EXIT_DONE, "done, or nothing to do"),
-    (EXIT_FAILED, "provisioning failed, and the platform was told; check: it would fail"),
+    (
+        EXIT_FAILED,
+        "provisioning failed, and the platform was told; check: it would fail; lease: none",
+    ),
     (EXIT_USAGE, "the command line or the settings are invalid"),
     (EXIT_UNREACHABLE, "the wireserver could not be reached before the deadline"),
     (EXIT_NOT_UNDERSTOOD, "the platform refused, or its answer was invalid"),
@@ -143,6 +158,10 @@ def _dispatch(command: str, positional: list[str], options: dict[str, str], log:
         from agent.commands import check
 
         return check.run(options, log)
+    if name == "lease":
+        from agent.commands import lease
+
+        return lease.run(options, log)
     if name == "unit":
         from agent.commands import unit
 

@@ -29,7 +29,6 @@ class Lock:
     """The lock of the tree `root`; a context manager that gives it back."""
 
     def __init__(self, root: "Root") -> None:
-        self.is_mine = False
         self._root = root
         self._fd = -1
 
@@ -87,5 +86,4 @@ class Lock:
         except OSError as error:
             if error.errno == EWOULDBLOCK:
                 return False
-        self.is_mine = True
         return True

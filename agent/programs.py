@@ -7,12 +7,13 @@ machine alone: those of another root may be for another processor.
 """
 
 import posix
-from _signal import SIGKILL, SIGPIPE
+from _signal import SIG_BLOCK, SIG_SETMASK, SIGKILL, SIGPIPE, pthread_sigmask
 from select import POLLIN, poll
 from time import monotonic, monotonic_ns, sleep
 
 from agent.errors import GuestError, reason
 from agent.record import record
+from agent.signals import NUMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -91,16 +92,6 @@ def run(
     ]
     mark = f"AZREADY_RUN={posix.getpid()}.{monotonic_ns()}"
     environment = {**_ENVIRONMENT, "AZREADY_RUN": mark.partition("=")[2]}
-    try:
-        child = posix.posix_spawn(
-            words[0], words, environment, file_actions=actions, setpgroup=0, setsigdef=[SIGPIPE]
-        )
-    except OSError as error:
-        posix.close(output)
-        raise GuestError(f"cannot run {words[0]}: {reason(error)}") from None
-    finally:
-        posix.close(given)
-        posix.close(theirs)
     kept = bytearray()
 
     def take(piece: bytes) -> None:
@@ -108,21 +99,44 @@ def run(
         if on_output:
             on_output(piece)
 
+    # A signal that ends us may not do so while a child is there that nobody would end.
+    old = pthread_sigmask(SIG_BLOCK, NUMBERS)
     try:
-        code = _attend(child, output, limit, take, mark.encode())
+        try:
+            child = posix.posix_spawn(
+                words[0],
+                words,
+                environment,
+                file_actions=actions,
+                setpgroup=0,
+                setsigmask=old,
+                setsigdef=[SIGPIPE],
+            )
+        except OSError as error:
+            raise GuestError(f"cannot run {words[0]}: {reason(error)}") from None
+        finally:
+            posix.close(given)
+            posix.close(theirs)
+        code = _attend(child, output, limit, take, mark.encode(), old)
     finally:
         posix.close(output)
+        pthread_sigmask(SIG_SETMASK, old)
     if code is None:
         raise TimeUp(f"{words[0]} was killed: it ran for more than {limit:g} s")
     return Result(code, kept.decode("utf-8", "replace"))
 
 
 def _attend(
-    child: int, output: int, limit: float, take: "Callable[[bytes], None]", mark: bytes
+    child: int,
+    output: int,
+    limit: float,
+    take: "Callable[[bytes], None]",
+    mark: bytes,
+    signals: "set[int]",
 ) -> "int | None":
     """Read until the child has ended; return its exit status, None if its time was up.
 
-    In any case the child is gone afterwards.
+    In any case the child is gone afterwards. `signals` are the blocked ones while we wait.
     """
     end = monotonic() + limit
     ready = poll()
@@ -131,6 +145,8 @@ def _attend(
     status: "int | None" = None
     try:
         while status is None and monotonic() < end:
+            pthread_sigmask(SIG_SETMASK, signals)  # here, and only here, one may end the wait
+            pthread_sigmask(SIG_BLOCK, NUMBERS)
             if is_open:
                 is_open = _take_one(ready, output, 50, take)
             else:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 DEFAULT_PATH = "/etc/azready.toml"
 SUDO = ("auto", "nopasswd", "password")
+DHCP = ("never", "auto", "now")
 
 _NAMES = tuple(step.name for step in STEPS)
 _URL = "http://IP, http://IP:PORT or http://IP:PORT/PREFIX"
@@ -135,6 +136,21 @@ SETTINGS = (
         "active agents would conflict. The Azure Linux agent does not count if it has "
         "Provisioning.Agent=disabled, or cloud-init, in /etc/waagent.conf.",
     ),
+    Setting(
+        "dhcp",
+        "auto",
+        "auto: ask for a lease (DHCP) if nobody else configures the network within dhcp_grace. "
+        "now: without that time. never: leave it to others.",
+        f"one of {', '.join(DHCP)}",
+        lambda value: value in DHCP,
+    ),
+    Setting(
+        "dhcp_grace",
+        5,
+        "Time for another DHCP client, from the first attempt to reach the platform.",
+        "seconds from 0 to 300",
+        lambda value: 0 <= value <= 300,
+    ),
     *(Setting(f"steps.{step.name}", True, step.summary) for step in STEPS),
     Setting(
         "user.groups",
@@ -186,9 +202,10 @@ class Config:
     `deadline` is in seconds, for the whole run; `wireserver` and `imds` are URLs; `state_directory`
     is an absolute path without a slash at its end. `steps` maps the name of a step to whether it
     runs, `fatal` names those whose failure fails the run. `run_custom_data` and `step_back` are
-    switches; `custom_data_limit` is in seconds. `groups`, `shell` ("": the image's default) and
-    `sudo` (one of SUDO) are for the user. `edit_sshd_config` allows that. `devices` are paths of
-    media (none: search); `media_wait` is how long to wait for a medium, in seconds.
+    switches; `custom_data_limit` is in seconds. `dhcp` is one of DHCP, `dhcp_grace` is in seconds.
+    `groups`, `shell` ("": the image's default) and `sudo` (one of SUDO) are for the user.
+    `edit_sshd_config` allows that. `devices` are paths of media (none: search); `media_wait` is how
+    long to wait for a medium, in seconds.
     """
 
     def __init__(self, given: "dict[str, Any] | None" = None) -> None:
@@ -204,6 +221,8 @@ class Config:
         self.run_custom_data: bool = values["run_custom_data"]
         self.custom_data_limit = float(values["custom_data_limit"])
         self.step_back: bool = values["step_back"]
+        self.dhcp: str = values["dhcp"]
+        self.dhcp_grace = float(values["dhcp_grace"])
         self.groups: "tuple[str, ...]" = tuple(values["user.groups"])
         self.shell: str = values["user.shell"]
         self.sudo: str = values["user.sudo"]

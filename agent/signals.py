@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 LAST_WORDS = 20.0  # seconds from the signal to the end; init systems wait longer than that
 _NAMES = {SIGHUP: "SIGHUP", SIGINT: "SIGINT", SIGTERM: "SIGTERM"}
+NUMBERS = tuple(_NAMES)
 
 
 class Ended(KeyboardInterrupt):

@@ -5,12 +5,13 @@ two processes never share one, and what a killed process left behind is known by
 """
 
 import posix
-from _signal import SIG_BLOCK, SIG_SETMASK, SIGHUP, SIGINT, SIGTERM, pthread_sigmask
+from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask
 from errno import EBUSY, EWOULDBLOCK
 from fcntl import LOCK_EX, LOCK_NB, flock
 from time import monotonic_ns
 
 from agent import tree
+from agent.signals import NUMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ def build(
     OSError.
     """
     _sweep(folder, name)
-    old = pthread_sigmask(SIG_BLOCK, (SIGHUP, SIGINT, SIGTERM))
+    old = pthread_sigmask(SIG_BLOCK, NUMBERS)
     try:
         left, fd = _begin(folder, name, make)
         try:

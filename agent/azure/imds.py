@@ -12,6 +12,7 @@ from agent.protocol.http1 import retry_after
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from agent.azure.retry import Meanwhile
     from agent.log import Log
 
 DEFAULT_URL = "http://169.254.169.254"
@@ -32,8 +33,10 @@ def budget(deadline: Deadline, *, is_needed: bool = True) -> Deadline:
     return deadline.within(min(deadline.seconds / 4, longest))
 
 
-def instance(endpoint: Endpoint, deadline: Deadline, log: "Log") -> imds.InstanceMetadata:
-    """Fetch the instance metadata.
+def instance(
+    endpoint: Endpoint, deadline: Deadline, log: "Log", meanwhile: "Meanwhile | None" = None
+) -> imds.InstanceMetadata:
+    """Fetch the instance metadata; `meanwhile` is for the pauses (agent/azure/retry.py).
 
     Raises GaveUp after `deadline`, and Refused for a final answer (401, 403, 405, other 4xx).
     """
@@ -69,4 +72,4 @@ def instance(endpoint: Endpoint, deadline: Deadline, log: "Log") -> imds.Instanc
             raise Refused(answer)
         raise Transient(answer, wait=retry_after(response.headers))
 
-    return retry("fetching the instance metadata", once, deadline, log)
+    return retry("fetching the instance metadata", once, deadline, log, meanwhile)

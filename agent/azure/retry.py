@@ -2,7 +2,8 @@
 
 A try raises `Transient` to be repeated; every other exception ends the loop. Pauses grow from 1 s
 to 15 s with jitter, unless the failure itself names one (Retry-After, or a rule of the protocol).
-Where the kernel knows no way to the platform, the next change of the network ends the pause.
+Where the kernel knows no way to the platform, the next change of the network ends the pause; and
+somebody may use the time to make one (`meanwhile`).
 All time is monotonic: at a first boot the wall clock jumps.
 """
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from agent.machine.watch import Watch
 
     T = TypeVar("T")
+    Meanwhile = Callable[["Deadline", bool], bool]
 
 FIRST_PAUSE = 1.0  # seconds
 LONGEST_PAUSE = 15.0  # seconds
@@ -43,14 +45,23 @@ class Deadline:
         return Deadline(min(seconds, self.left()))
 
 
-def retry(what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log") -> "T":
+def retry(
+    what: str,
+    once: "Callable[[], T]",
+    deadline: Deadline,
+    log: "Log",
+    meanwhile: "Meanwhile | None" = None,
+) -> "T":
     """Call `once` until it returns; `what` names the work in messages ("reporting Ready").
+
+    `meanwhile` is called before each pause, with a deadline and whether there is no way to the
+    platform; it returns whether it took time, so that there is no pause.
 
     Raises GaveUp, with the text and exit status of the last failure, if the deadline allows no
     further try; and every other exception of `once`.
     """
     with _Pauses() as pauses:
-        return _retry(what, once, deadline, log, pauses)
+        return _retry(what, once, deadline, log, pauses, meanwhile)
 
 
 class _Pauses:
@@ -79,7 +90,12 @@ class _Pauses:
 
 
 def _retry(
-    what: str, once: "Callable[[], T]", deadline: Deadline, log: "Log", pauses: _Pauses
+    what: str,
+    once: "Callable[[], T]",
+    deadline: Deadline,
+    log: "Log",
+    pauses: _Pauses,
+    meanwhile: "Meanwhile | None",
 ) -> "T":
     attempt = 0
     while True:
@@ -105,7 +121,9 @@ def _retry(
             took = monotonic() - started
             tried = f"try {attempt}" + _hidden(attempt) * (not log.verbose)
             say(f"{what}: {tried} failed after {took:.3f} s: {failure}; next try in {pause:.1f} s")
-            pauses.take(pause, no_way=failure.no_way)
+            before_last = deadline.within(left - LAST_TRY)
+            if not meanwhile or not meanwhile(before_last, failure.no_way):
+                pauses.take(pause, no_way=failure.no_way)
         else:
             log.debug(f"{what}: try {attempt} succeeded after {monotonic() - started:.3f} s")
             return result

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from agent.azure.retry import Meanwhile
     from agent.log import Log
 
 DEFAULT_URL = "http://168.63.129.16"
@@ -26,18 +27,30 @@ _EARLY_PAUSE = 0.5  # seconds
 
 
 class Wireserver:
-    """The service at `endpoint`, used until `deadline`."""
+    """The service at `endpoint`, used until `deadline`.
 
-    def __init__(self, endpoint: Endpoint, deadline: Deadline, log: "Log") -> None:
+    `meanwhile` is for the pauses (agent/azure/retry.py).
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        deadline: Deadline,
+        log: "Log",
+        meanwhile: "Meanwhile | None" = None,
+    ) -> None:
         self._endpoint = endpoint
         self._deadline = deadline
         self._log = log
+        self._meanwhile = meanwhile
         self._early = 0
         self._stale = False
 
     def goal_state(self) -> goalstate.GoalState:
         """Fetch the goal state, with retries. Raises GaveUp or Refused."""
-        return retry("fetching the goal state", self._fetch, self._deadline, self._log)
+        return retry(
+            "fetching the goal state", self._fetch, self._deadline, self._log, self._meanwhile
+        )
 
     def report_ready(self, sending: "Callable[[], object]" = bool) -> goalstate.GoalState:
         """Report Ready; return the goal state after the wireserver accepted the report (2xx).
@@ -81,7 +94,7 @@ class Wireserver:
             self._check(response, "the health report", response.status < 300)
             return goal_state
 
-        return retry(what, once, self._deadline, self._log)
+        return retry(what, once, self._deadline, self._log, self._meanwhile)
 
     def _fetch(self) -> goalstate.GoalState:
         response = exchange(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 DEFAULT_EXECUTABLE = "/usr/local/bin/azready"
 DEFAULT_DEADLINE = 1200.0  # seconds: the platform gives up after about 40 minutes
 CHECK_DEADLINE = 10.0  # seconds
+LEASE_DEADLINE = 60.0  # seconds
 _LONGEST = 86400  # seconds
 _SPECIAL = " \"'\\%$;"  # characters that some unit or script would read as something else
 

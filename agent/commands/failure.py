@@ -2,13 +2,15 @@
 
 The Hyper-V host is told first and then the platform, because the person at the portal can read
 nothing else. Once Ready may have reached the platform, it is told nothing else. What
-`azready check` would find wrong follows the reason, as far as it fits.
+`azready check` would find wrong follows the reason, as far as it fits. No error on the way, of
+whatever kind, keeps one of them from being told.
 """
 
 from agent import init, signals
 from agent.azure.retry import Deadline
 from agent.azure.wireserver import Wireserver
-from agent.errors import EXIT_FAILED, AzreadyError, GaveUp, GuestError, Refused, UsageError
+from agent.errors import EXIT_FAILED, AzreadyError, GaveUp, Refused, UsageError
+from agent.log import printable
 from agent.protocol import kvp as records
 from agent.steps import kvp
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from agent.boot import Boot
 
 _MOST_FINDINGS = 10
+_MAX_REASON = 500  # characters; the rest of the last line must fit into one of the log
 
 
 class ProvisioningFailed(AzreadyError):
@@ -59,16 +62,16 @@ def finish(boot: "Boot", deadline: "Deadline | None", code: int) -> None:
         told = "Ready was sent, and Azure has not confirmed it"
     elif deadline:
         try:
-            wireserver = Wireserver(boot.wireserver, deadline, boot.log)
+            wireserver = Wireserver(boot.wireserver, deadline, boot.log, boot.meanwhile)
             wireserver.report_not_ready("ProvisioningFailed", description)
             told = "Azure was told"
-        except AzreadyError as error:
+        except Exception as error:
             told = f"Azure was not told: {error}"
-    login = boot.account and "login" in boot.done
+    login = "works" if boot.account and "login" in boot.done else "may not work"
+    reason = printable(boot.failure)[:_MAX_REASON]
     signals.mute()
     raise ProvisioningFailed(
-        f"provisioning failed: {boot.failure}; login {'works' if login else 'may not work'}; "
-        f"{told}; {_next(boot)}",
+        f"provisioning failed: {reason}; login {login}; {told}; {_next(boot)}",
         code,
     ) from None
 
@@ -76,10 +79,11 @@ def finish(boot: "Boot", deadline: "Deadline | None", code: int) -> None:
 def _next(boot: "Boot") -> str:
     """Return what happens after a failure."""
     try:
-        if init.enabled(boot.root):
-            return "tried again at the next boot"
-    except GuestError:
-        pass
+        again = init.enabled(boot.root)
+    except Exception as error:
+        return f"tried again if a boot starts azready: {error}"
+    if again:
+        return "tried again at the next boot"
     return "no boot tries again: run azready provision, or azready install"
 
 
@@ -99,6 +103,6 @@ def record(boot: "Boot", reason: str) -> str:
     if boot.config.steps["kvp"] and kvp.has_pool(boot.root):
         try:
             kvp.write(boot.root, text)
-        except GuestError as error:
+        except Exception as error:
             boot.log.warning(str(error))
     return text

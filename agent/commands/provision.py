@@ -8,7 +8,7 @@ import posix
 
 from agent import notify, profile, signals
 from agent.azure.retry import Deadline
-from agent.change import perform
+from agent.change import Change, perform
 from agent.change import rehearse as say
 from agent.commands import common, failure
 from agent.errors import (
@@ -19,12 +19,13 @@ from agent.errors import (
     GuestError,
     PrivilegeError,
     Refused,
+    UsageError,
 )
 from agent.init import rivals
 from agent.lock import Busy, Lock
 from agent.log import Quiet
 from agent.machine import identity
-from agent.settings import DEFAULT_PATH
+from agent.settings import DEFAULT_PATH, DHCP
 from agent.steps import DISABLE, EARLY, HOST_KEYS, MARKER, READY, STEPS, media, state
 
 TYPE_CHECKING = False
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from agent.boot import Boot
-    from agent.change import Change, Step
+    from agent.change import Changes, Step
     from agent.log import Log
     from agent.protocol.imds import InstanceMetadata
+    from agent.settings import Config
 
 # Where a first boot changes files; each may be a file system of its own.
 _CHANGED = ("/etc", "/etc/doas.d", "/etc/ssh", "/etc/ssh/sshd_config.d", "/etc/sudoers.d", "/home")
@@ -51,9 +53,19 @@ def run(options: "dict[str, str]", log: "Log") -> int:
         if "--config" in options or "--dry-run" in options:
             raise
         wrong = error  # a failure of the run: at a first boot nobody reads this machine's log
-    provision(common.boot(root, options, config, log), wrong)
+    boot = common.boot(root, options, config, log)
+    boot.dhcp = grace(options, boot.config)
+    provision(boot, wrong)
     notify.ready()  # for systemd, an end without it would be a failure
     return EXIT_DONE
+
+
+def grace(options: "dict[str, str]", config: "Config") -> "float | None":
+    """Return the seconds before a lease is asked for, None for never. Raises UsageError."""
+    word = options.get("--dhcp", config.dhcp)
+    if word not in DHCP:
+        raise UsageError(f"--dhcp {word!r} is unknown: use one of {', '.join(DHCP)}")
+    return {"never": None, "now": 0.0}.get(word, config.dhcp_grace)
 
 
 def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
@@ -76,17 +88,13 @@ def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
     with Lock(boot.root) as lock:
         try:
             if not boot.rehearsing and not lock.take(boot.log):
-                signals.listen()
-                lock.wait(boot.deadline, boot.log)
-                signals.mute()
+                _wait(boot, lock)
             if _is_done(boot):
                 return
             signals.listen()
             if not _work(boot, wrong):
                 return
         except signals.Ended as ended:
-            if not lock.is_mine:
-                raise Busy(f"ended by {ended} while another azready provision is at work") from None
             when = "while Ready was reported" if boot.ready_sent else "before Ready was reported"
             boot.failure = boot.failure or f"terminated by {ended} {when}"
             failure.finish(boot, Deadline(signals.left()), EXIT_FAILED)
@@ -94,6 +102,16 @@ def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
         _or_warn(boot, lambda: _act(boot, DISABLE.changes(boot)))
     if not boot.rehearsing:
         boot.log.info(f"provisioned: Ready was reported and accepted after {boot.log.elapsed()}")
+
+
+def _wait(boot: "Boot", lock: Lock) -> None:
+    """Wait for the end of another run, which may report Ready. Raises Busy."""
+    try:
+        signals.listen()
+        lock.wait(boot.deadline, boot.log)
+        signals.mute()
+    except signals.Ended as ended:
+        raise Busy(f"ended by {ended} while another azready provision is at work") from None
 
 
 def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
@@ -108,7 +126,7 @@ def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
         if not find_identity(boot, fetch_metadata(boot)):
             signals.mute()
             return False
-        _carry_out(boot, lambda changes: _act(boot, changes), boot.log.warning)
+        _carry_out(boot, lambda changes: _attempt(boot, changes), boot.log.warning)
         if not boot.rehearsing:
             _or_warn(boot, lambda: boot.root.settle((*_CHANGED, boot.config.state_directory)))
             notify.ready()  # only the report is left: people may log in meanwhile
@@ -125,12 +143,23 @@ def _begin(boot: "Boot") -> None:
     The CD is read, host keys are generated, and the host name is set before anybody asks for a
     lease. The metadata may still change the name.
     """
+    if boot.rehearsing and boot.dhcp is not None and boot.root.is_live:
+        _act(boot, _lease(boot))
     if boot.rehearsing or not boot.vm_id:
         return  # without an id, the metadata have to say whether all is done
     if boot.config.steps["media"]:
         media.look(boot, Quiet(), waits=False)
     boot.profile = profile.merge(None, boot.medium)
-    _carry_out(boot, lambda changes: _act(boot, changes), boot.log.warning, EARLY)
+    _carry_out(boot, lambda changes: _attempt(boot, changes), boot.log.warning, EARLY)
+
+
+def _lease(boot: "Boot") -> "Changes":
+    """Yield what a run would do about the network as it is now."""
+    from agent.machine import dhcp
+
+    if link := dhcp.plan(boot.root):
+        text = f"ask for a lease on {link} (DHCP), if nobody else does within {boot.dhcp:g} s"
+        yield Change(text, bool)
 
 
 def rehearse(boot: "Boot") -> "tuple[list[str], list[str]]":
@@ -179,6 +208,11 @@ def _carry_out(
             "this VM comes from a pool of preprovisioned VMs, which azready does not support: its "
             "settings may be the pool's, not the owner's"
         )
+
+
+def _attempt(boot: "Boot", changes: "Iterator[Change]") -> None:
+    signals.listen()  # the clean-up of an earlier one that failed may have hidden a signal
+    _act(boot, changes)
 
 
 def _act(boot: "Boot", changes: "Iterator[Change]") -> int:
@@ -232,7 +266,7 @@ def fetch_metadata(boot: "Boot") -> "InstanceMetadata | None":
     try:
         boot.silence = "it has not answered yet"
         budget = imds.budget(boot.deadline, is_needed=not profile.suffices(boot.medium))
-        metadata = imds.instance(boot.imds, budget, boot.log)
+        metadata = imds.instance(boot.imds, budget, boot.log, boot.meanwhile)
     except (GaveUp, Refused) as error:
         boot.silence = str(error)
         boot.log.warning(f"going on without instance metadata: {error}")

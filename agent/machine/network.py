@@ -1,4 +1,4 @@
-"""The kernel's links, addresses and routes, for people who look for a way to the wireserver."""
+"""The kernel's links, addresses and routes: what there is, and changes (rtnetlink(7))."""
 
 import _socket
 
@@ -26,16 +26,35 @@ def text(packed: bytes) -> str:
     return _socket.inet_ntop(_socket.AF_INET if len(packed) == 4 else _socket.AF_INET6, packed)
 
 
+def change(message: bytes) -> int:
+    """Have the kernel make a change; return errno, 0 if it was made. Raises NetworkError."""
+    try:
+        connection = _connect()
+        try:
+            connection.sendall(message)
+            return netlink.error(connection.recv(65536))
+        finally:
+            connection.close()
+    except OSError as error:
+        raise NetworkError(f"cannot change the network settings: {reason(error)}") from None
+    except netlink.NetlinkError as error:
+        raise NetworkError(str(error)) from None
+
+
+def _connect() -> "_socket.socket":
+    kind = _socket.SOCK_RAW | _socket.SOCK_CLOEXEC
+    connection = _socket.socket(_socket.AF_NETLINK, kind, _NETLINK_ROUTE)
+    connection.settimeout(_LIMIT)
+    connection.bind((0, 0))
+    return connection
+
+
 def _dump(kind: int) -> "list[netlink.Link | netlink.Address | netlink.Route]":
     found: "list[netlink.Link | netlink.Address | netlink.Route]" = []
     size = 0
     try:
-        connection = _socket.socket(
-            _socket.AF_NETLINK, _socket.SOCK_RAW | _socket.SOCK_CLOEXEC, _NETLINK_ROUTE
-        )
+        connection = _connect()
         try:
-            connection.settimeout(_LIMIT)
-            connection.bind((0, 0))
             connection.sendall(netlink.request(kind))
             complete = False
             while not complete:

@@ -38,6 +38,16 @@ class Watch:
             self._socket.close()
         self._socket = None
 
+    def fileno(self) -> int:
+        """Return the descriptor that is readable after a change, -1 without a subscription."""
+        return -1 if self._socket is None else self._socket.fileno()
+
+    def heard(self) -> None:
+        """Take note of the changes that were told."""
+        if self._socket is not None:
+            sleep(_SETTLE)
+            self._drain(self._socket)
+
     def wait(self, seconds: float) -> None:
         """Return at a change, at the latest after `seconds`.
 
@@ -50,8 +60,7 @@ class Watch:
             ready = poll()
             ready.register(self._socket.fileno(), POLLIN)
             if ready.poll(max(1, int(seconds * 1000))):
-                sleep(_SETTLE)
-                self._drain(self._socket)
+                self.heard()
 
     def _drain(self, socket: "_socket.socket") -> None:
         end = monotonic() + _SETTLE

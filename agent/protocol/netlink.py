@@ -1,4 +1,4 @@
-"""rtnetlink dumps: requests out, links, addresses and routes in (rtnetlink(7), netlink(7)).
+"""rtnetlink: dumps of links, addresses and routes, and changes of them (rtnetlink(7), netlink(7)).
 
 The layouts are the structs of linux/netlink.h, linux/rtnetlink.h and linux/if_link.h.
 """
@@ -15,11 +15,19 @@ _HEADER = 16  # bytes of struct nlmsghdr
 _FIXED = {LINKS: 16, ADDRESSES: 8, ROUTES: 12}  # bytes after it: ifinfomsg, ifaddrmsg, rtmsg
 _ANSWER = {16: LINKS, 20: ADDRESSES, 24: ROUTES}  # RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE
 _REQUEST_DUMP = 0x301  # NLM_F_REQUEST | NLM_F_DUMP
+_CHANGE = 0x5  # NLM_F_REQUEST | NLM_F_ACK
+_CREATE, _REPLACE = 0x400, 0x100  # NLM_F_CREATE, NLM_F_REPLACE
+_NEW_LINK, _NEW_ADDRESS, _REMOVE_ADDRESS, _NEW_ROUTE = 16, 20, 21, 24  # RTM_*
 _ERROR, _DONE = 2, 3
-_UP, _RUNNING = 1, 64  # IFF_UP, IFF_RUNNING
-_MAC, _NAME = 1, 3  # IFLA_ADDRESS, IFLA_IFNAME
-_ADDRESS, _LOCAL = 1, 2  # IFA_ADDRESS, IFA_LOCAL
+_UP, _RUNNING, _CARRIER = 1, 64, 1 << 16  # IFF_UP, IFF_RUNNING, IFF_LOWER_UP
+_MAC, _NAME, _MTU, _MASTER, _INFO = 1, 3, 4, 10, 18  # IFLA_*: ADDRESS to MASTER, LINKINFO
+_KIND = 1  # IFLA_INFO_KIND
+_ADDRESS, _LOCAL, _CACHE = 1, 2, 6  # IFA_ADDRESS, IFA_LOCAL, IFA_CACHEINFO
 _DESTINATION, _DEVICE, _GATEWAY, _TABLE = 1, 4, 5, 15  # RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_TABLE
+_METRIC, _SOURCE = 6, 7  # RTA_PRIORITY, RTA_PREFSRC
+_INET, _ETHERNET = 2, 1  # AF_INET, ARPHRD_ETHER
+_DHCP, _ON_LINK = 16, 4  # RTPROT_DHCP, RTNH_F_ONLINK
+_GLOBAL, _LINK = 0, 253  # RT_SCOPE_UNIVERSE, RT_SCOPE_LINK
 _MAIN_TABLE, _UNICAST = 254, 1  # RT_TABLE_MAIN, RTN_UNICAST
 
 
@@ -29,13 +37,23 @@ class NetlinkError(ProtocolError):
 
 @record
 class Link:
-    """A network interface: `up` if it is switched on, `running` if it has a carrier."""
+    """A network interface: `up` if it is switched on, `running` if the kernel calls it operational.
+
+    Right after it was switched on, that says nothing about its `carrier`; sending takes both.
+    `master` is the index of the link that it works for (a bridge, a bond, hv_netvsc), 0 without;
+    `kind` is what a virtual link is ("veth"), "" for a device; `mtu` is in bytes.
+    """
 
     index: int
     name: str
     mac: bytes
     up: bool
     running: bool
+    is_ethernet: bool = True
+    master: int = 0
+    kind: str = ""
+    mtu: int = 0
+    carrier: bool = False
 
 
 @record
@@ -52,13 +70,14 @@ class Route:
     """A unicast route of the main table, through the link `index`.
 
     `destination` and `gateway` are 4 or 16 bytes; b"" is the default route, or no gateway. `prefix`
-    is a length in bits.
+    is a length in bits. Of two routes the one with the lower `metric` is taken.
     """
 
     destination: bytes
     prefix: int
     gateway: bytes
     index: int
+    metric: int = 0
 
 
 def request(kind: int) -> bytes:
@@ -91,11 +110,78 @@ def parse(data: bytes) -> "tuple[list[Link | Address | Route], bool]":
     return found, False
 
 
+def switch_on(index: int, mtu: int = 0) -> bytes:
+    """Return the message that switches the link `index` on, and sets its MTU if it is not 0."""
+    body = bytes(4) + _u(index, 4) + _u(_UP, 4) + _u(_UP, 4)
+    return _change(_NEW_LINK, 0, body, _attribute(_MTU, _u(mtu, 4)) if mtu else b"")
+
+
+def add_address(index: int, packed: bytes, prefix: int, seconds: int) -> bytes:
+    """Return the message that gives a link an IPv4 address for `seconds`, 2**32 - 1 for ever.
+
+    An address that is there gets the new time.
+    """
+    cache = _u(seconds, 4) * 2 + bytes(8)  # preferred and valid
+    rest = _attribute(_LOCAL, packed) + _attribute(_ADDRESS, packed) + _attribute(_CACHE, cache)
+    body = bytes((_INET, prefix, 0, _GLOBAL)) + _u(index, 4)
+    return _change(_NEW_ADDRESS, _CREATE | _REPLACE, body, rest)
+
+
+def remove_address(index: int, packed: bytes, prefix: int) -> bytes:
+    """Return the message that takes an IPv4 address, and the routes that need it, from a link."""
+    body = bytes((_INET, prefix, 0, _GLOBAL)) + _u(index, 4)
+    return _change(_REMOVE_ADDRESS, 0, body, _attribute(_LOCAL, packed))
+
+
+def add_route(route: Route, source: bytes, *, on_link: bool) -> bytes:
+    """Return the message that adds an IPv4 route for packets from `source`.
+
+    `on_link` tells that no other route leads to its gateway. A route that is there stays.
+    """
+    scope = _GLOBAL if route.gateway else _LINK
+    body = bytes((_INET, route.prefix, 0, 0, _MAIN_TABLE, _DHCP, scope, _UNICAST))
+    body += _u(_ON_LINK if on_link and route.gateway else 0, 4)
+    rest = _attribute(_DESTINATION, route.destination) if route.prefix else b""
+    rest += _attribute(_GATEWAY, route.gateway) if route.gateway else b""
+    rest += _attribute(_DEVICE, _u(route.index, 4)) + _attribute(_METRIC, _u(route.metric, 4))
+    return _change(_NEW_ROUTE, _CREATE, body, rest + _attribute(_SOURCE, source))
+
+
+def _change(kind: int, flags: int, body: bytes, attributes: bytes) -> bytes:
+    length = _HEADER + len(body) + len(attributes)
+    header = _u(length, 4) + _u(kind, 2) + _u(_CHANGE | flags, 2) + _u(1, 4) + bytes(4)
+    return header + body + attributes
+
+
+def _attribute(kind: int, value: bytes) -> bytes:
+    return (_u(4 + len(value), 2) + _u(kind, 2) + value).ljust((7 + len(value)) // 4 * 4, b"\0")
+
+
+def error(data: bytes) -> int:
+    """Return errno in the answer to a change, 0 if it was made. Raises NetlinkError."""
+    if _number(data, 4, 2) != _ERROR:
+        raise NetlinkError(f"the kernel answered a change with a message {_number(data, 4, 2)}")
+    return -_number(data, _HEADER, 4) & 0xFFFFFFFF
+
+
 def _link(body: bytes, attributes: "dict[int, bytes]") -> Link:
     flags = _number(body, 8, 4)
-    name = attributes.get(_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
-    mac = attributes.get(_MAC, b"")
-    return Link(_number(body, 4, 4), name, mac, bool(flags & _UP), bool(flags & _RUNNING))
+    return Link(
+        _number(body, 4, 4),
+        _text(attributes.get(_NAME, b"")),
+        attributes.get(_MAC, b""),
+        bool(flags & _UP),
+        bool(flags & _RUNNING),
+        _number(body, 2, 2) == _ETHERNET,
+        _number(attributes[_MASTER], 0, 4) if _MASTER in attributes else 0,
+        _text(_attributes(attributes.get(_INFO, b"")).get(_KIND, b"")),
+        _number(attributes[_MTU], 0, 4) if _MTU in attributes else 0,
+        bool(flags & _CARRIER),
+    )
+
+
+def _text(value: bytes) -> str:
+    return value.rstrip(b"\0").decode("utf-8", "replace")
 
 
 def _address(body: bytes, attributes: "dict[int, bytes]") -> "Address | None":
@@ -111,7 +197,8 @@ def _route(body: bytes, attributes: "dict[int, bytes]") -> "Route | None":
     if len(destination) not in (0, 4, 16) or len(gateway) not in (0, 4, 16):
         return None
     index = _number(attributes[_DEVICE], 0, 4) if _DEVICE in attributes else 0
-    return Route(destination, body[1], gateway, index)
+    metric = _number(attributes[_METRIC], 0, 4) if _METRIC in attributes else 0
+    return Route(destination, body[1], gateway, index, metric)
 
 
 _READERS = {LINKS: _link, ADDRESSES: _address, ROUTES: _route}

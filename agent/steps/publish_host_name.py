@@ -1,4 +1,4 @@
-"""Have systemd-networkd renew a lease that it got under the old host name.
+"""Renew a lease of systemd-networkd, or of azready, that was got under the old host name.
 
 Azure's DNS learns the name from the DHCP request (agent/README.md). Without a lease there is
 nothing to do; no link is ever taken down. The files are networkd's run-time state.
@@ -23,6 +23,12 @@ _LIMIT = 20.0  # seconds
 
 def changes(boot: "Boot") -> "Changes":
     """Yield one change for each link with a lease, if the host name was changed in this run."""
+    client = boot.client
+    if client and client.is_renamed():
+        yield Change(
+            "renew the lease of azready under the new host name",
+            lambda: client.renew(boot.deadline),
+        )
     networkctl = programs.usable(boot.root, "networkctl")
     if not networkctl or not _is_renamed(boot):
         return
@@ -75,6 +81,6 @@ def _is_managed(root: "Root", number: str) -> bool:
 
 PUBLISH_HOST_NAME = Step(
     "publish_host_name",
-    "Have systemd-networkd renew a lease that it got under the old host name.",
+    "Renew a lease (of systemd-networkd, or our own) that was got under the old host name.",
     changes,
 )

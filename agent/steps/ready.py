@@ -18,7 +18,7 @@ def report(boot: "Boot") -> "Changes":
 
     Raises GaveUp or Refused.
     """
-    wireserver = Wireserver(boot.wireserver, boot.deadline, boot.log)
+    wireserver = Wireserver(boot.wireserver, boot.deadline, boot.log, boot.meanwhile)
     if boot.rehearsing:
         wireserver.goal_state()
     yield Change("report Ready", lambda: _report(boot, wireserver))

@@ -1,7 +1,8 @@
 """Boots a root with its own init system as PID 1 of a container, and waits until it powers off.
 
-Argument: the root. Start it through `scripts/simulate --netns` only, because the container shares
-its caller's network. It runs in new cgroups: a systemd that believes that it owns the root of the
+Arguments: the root, and further options of systemd-nspawn. Start it through `scripts/simulate
+--netns`, or in a namespace without any address, because the container shares its caller's network.
+It runs in new cgroups: a systemd that believes that it owns the root of the
 hierarchy would move the host's processes.
 """
 
@@ -45,8 +46,10 @@ def need() -> None:
 def main() -> int:
     """Boot; return nspawn's exit status."""
     _, addresses, routes = network.survey()
-    is_simulated = platform.WIRESERVER in {network.text(address.packed) for address in addresses}
-    if not is_simulated or any(not route.destination for route in routes):
+    known = {network.text(address.packed) for address in addresses}
+    if (known and platform.WIRESERVER not in known) or any(
+        not route.destination for route in routes
+    ):
         print(
             "error: this is not the simulator's namespace: "
             "start it through scripts/simulate --netns",
@@ -63,7 +66,7 @@ def main() -> int:
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd/nspawn"], check=True)
     try:
         return subprocess.run(
-            ["systemd-nspawn", *_OPTIONS, f"--directory={sys.argv[1]}"],
+            ["systemd-nspawn", *_OPTIONS, f"--directory={sys.argv[1]}", *sys.argv[2:]],
             timeout=LIMIT,
             stdin=subprocess.DEVNULL,
         ).returncode

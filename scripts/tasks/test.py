@@ -49,6 +49,7 @@ _TOOLS = {
     "dnf": "dnf",
     "dpkg-scanpackages": "dpkg-dev",
     "apt-ftparchive": "apt-utils",
+    "dnsmasq": "dnsmasq-base",
     "execlineb": "execline",
     "fish": "fish",
     "genisoimage": "genisoimage",

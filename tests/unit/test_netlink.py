@@ -80,3 +80,20 @@ def test_an_attribute_whose_length_lies_is_refused(length: int) -> None:
 def test_a_message_cut_short_is_refused() -> None:
     with pytest.raises(netlink.NetlinkError, match="ends before its field at byte 4"):
         netlink.parse(struct.pack("=I", 16))
+
+
+def test_a_link_says_what_it_is_and_for_whom_it_works() -> None:
+    info = attribute(18, attribute(1, b"veth\0"))
+    body = struct.pack("=BxHiII", 0, 1, 7, 1, 0) + attribute(10, struct.pack("=I", 3)) + info
+    (link,), _ = netlink.parse(message(16, body))
+    assert link == netlink.Link(7, "", b"", True, False, True, 3, "veth")
+    (link,), _ = netlink.parse(message(16, struct.pack("=BxHiII", 0, 772, 1, 65, 0)))
+    assert isinstance(link, netlink.Link)
+    assert not link.is_ethernet
+
+
+def test_the_answer_to_a_change_is_its_error() -> None:
+    assert netlink.error(message(2, struct.pack("=i", 0) + bytes(16))) == 0
+    assert netlink.error(message(2, struct.pack("=i", -17) + bytes(16))) == 17
+    with pytest.raises(netlink.NetlinkError, match="a change with a message 3"):
+        netlink.error(message(3, bytes(4)))

@@ -3,6 +3,7 @@
 import os
 import pathlib
 import posix
+import signal
 import time
 from collections.abc import Iterator
 
@@ -64,6 +65,36 @@ def test_programs_of_another_root_are_seen_and_not_used(tmp_path: pathlib.Path) 
     assert programs.find(Root(str(tmp_path)), "useradd") == "/usr/sbin/useradd"
     assert programs.usable(Root(str(tmp_path)), "useradd") == ""
     assert programs.usable(Root(), "sh")
+
+
+def test_a_signal_right_after_the_start_of_a_program_ends_it(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between its start and our attention to it nobody would know its number."""
+    spawn, children = posix.posix_spawn, []
+
+    def start(*words: object, **options: object) -> int:
+        children.append(spawn(*words, **options))  # type: ignore[arg-type]
+        os.kill(os.getpid(), signal.SIGTERM)
+        return children[0]
+
+    def late(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(posix, "posix_spawn", start)
+    old = signal.signal(signal.SIGTERM, late)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            programs.run(["/bin/sleep", "30"])
+    finally:
+        signal.signal(signal.SIGTERM, old)
+    with pytest.raises(ChildProcessError):
+        os.waitpid(children[0], os.WNOHANG)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_a_program_starts_with_our_signal_mask() -> None:
+    assert "SigBlk:\t0000000000000000" in programs.run(["/bin/cat", "/proc/self/status"]).output
 
 
 # Runaways

@@ -3,23 +3,30 @@
 import dataclasses
 import os
 import pathlib
+import signal
 from collections.abc import Iterator
 
 import pytest
 
+from agent import signals
 from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
-from agent.commands import check
+from agent.change import Change, Step
+from agent.commands import check, failure
 from agent.commands.failure import ProvisioningFailed
 from agent.commands.provision import provision
+from agent.errors import GuestError
 from agent.formats import hosts
+from agent.lock import Busy, Lock
+from agent.log import LONGEST
 from agent.machine import identity, network
 from agent.profile import Profile
 from agent.protocol import kvp
 from agent.root import Root
 from agent.settings import Config
 from agent.steps import state
+from agent.steps.kvp import KVP
 from scripts.simulator import media, scenario
 from scripts.simulator.server import Exchange, Simulator
 from tests.conftest import Lines
@@ -441,6 +448,89 @@ def test_check_knows_a_copy_of_a_disk_that_was_not_generalized(
     link.unlink()
     mark(root, VM_ID)
     assert check.check(boot(platform, root, log)).good
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "agent.commands.check.after_failure",
+        "agent.steps.kvp.write",
+        "agent.azure.wireserver.Wireserver.report_not_ready",
+        "agent.init.enabled",
+    ],
+)
+def test_an_error_while_a_failure_is_told_does_not_hide_it(
+    platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    def breaks(*_: object) -> None:
+        raise ValueError("a bug")
+
+    (root / "var/lib/hyperv").mkdir(parents=True)
+    monkeypatch.setattr(place, breaks)
+    reason = "é" * 5000
+    with pytest.raises(ProvisioningFailed) as caught:
+        failure.fail(boot(platform, root, log), GuestError(reason))
+    unsent = place.endswith("report_not_ready")
+    assert platform.reports == ([] if unsent else ["ProvisioningFailed"])
+    told = "Azure was not told: a bug" if unsent else "Azure was told"
+    assert str(caught.value).startswith("provisioning failed: ééé")
+    assert f"; login may not work; {told}; " in str(caught.value)
+    assert len(str(caught.value)) < LONGEST
+
+
+# Signals
+
+
+@pytest.fixture
+def signals_armed() -> Iterator[None]:
+    old = {number: signal.getsignal(number) for number in signals.NUMBERS}
+    signals.arm()
+    yield
+    signals.arm()  # forgets the one that came
+    for number, handler in old.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals_armed")
+def test_a_signal_at_the_end_of_the_wait_reports_nothing(
+    platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The run that was waited for may have reported Ready."""
+    wait = Lock.wait
+
+    def to_the_end(lock: Lock, deadline: Deadline, log: Lines) -> None:
+        holder.__exit__()
+        wait(lock, deadline, log)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Lock, "wait", to_the_end)
+    (root / "run").mkdir()
+    holder = Lock(Root(str(root)))
+    assert holder.take(log)
+    mark(root, VM_ID)
+    with pytest.raises(Busy, match="ended by SIGTERM while another azready"):
+        provision(boot(platform, root, log))
+    assert platform.exchanges == []
+
+
+@pytest.mark.usefixtures("signals_armed")
+def test_a_clean_up_that_fails_hides_no_signal(
+    platform: Simulator, root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a mounted medium may."""
+
+    def changes(_: Boot) -> Iterator[Change]:
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            yield Change("go on", bool)
+        finally:
+            raise GuestError("cannot remove the folder")
+
+    steps = (Step("media", "", changes), KVP)
+    monkeypatch.setattr("agent.commands.provision._carry_out.__defaults__", (steps,))
+    with pytest.raises(ProvisioningFailed, match="terminated by SIGTERM before Ready"):
+        provision(boot(platform, root, log))
+    assert platform.reports == ["ProvisioningFailed"]
 
 
 def test_a_vm_from_a_pool_is_warned_of_once(

@@ -50,6 +50,8 @@ fatal = ["kvp"]
 run_custom_data = true
 custom_data_limit = 5
 step_back = false
+dhcp = "never"
+dhcp_grace = 0
 steps.sudo = false
 [user]
 groups = ["a"]
