@@ -51,6 +51,7 @@ class Candidate:
         self.reference = reference
         self.milliseconds: list[float] = []
         self.peak = 0.0
+        self.read = 0
         self.processes = 0
         self.written = 0
 
@@ -147,7 +148,7 @@ def measure_cold(candidates: list[Candidate], runs: int) -> int:
     stopwatch = figures.Stopwatch()
     addresses = {"wireserver": (platform.WIRESERVER, 80), "imds": (platform.IMDS, 80)}
     table = Table(title=f"cold: exec to health report received, {runs} interleaved runs each")
-    for heading in ("reporter", "median ms", "fastest ms", "MB"):
+    for heading in ("reporter", "median ms", "fastest ms", "MB read", "MB"):
         table.add_column(heading, justify="left" if heading == "reporter" else "right")
     with (
         cold.disk() as disk,
@@ -158,12 +159,16 @@ def measure_cold(candidates: list[Candidate], runs: int) -> int:
             one.words = [str(cold.put(pathlib.Path(one.words[0]), disk)), *one.words[1:]]
         for _ in track(range(runs), "measuring", console=console, transient=True):
             for one in cold_ones:
-                cold.drop(pathlib.Path(one.words[0]))
+                file = pathlib.Path(one.words[0])
+                cold.drop(file)
+                before = cold.bytes_read(file)
                 one.milliseconds.append(stopwatch.time(one.words))
+                one.read = cold.bytes_read(file) - before
         for one in cold_ones:
             figures_of = (statistics.median(one.milliseconds), min(one.milliseconds))
             size = pathlib.Path(one.words[0]).stat().st_size / 1e6
-            table.add_row(one.name, *(f"{value:.1f}" for value in figures_of), f"{size:.2f}")
+            cells = [*(f"{value:.1f}" for value in figures_of), f"{one.read / 1e6:.2f}"]
+            table.add_row(one.name, *cells, f"{size:.2f}")
     console.print(table)
     return 0
 

@@ -51,6 +51,16 @@ def drop(file: pathlib.Path) -> None:
         os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
+def bytes_read(file: pathlib.Path) -> int:
+    """Return how much was read from the disk of a file since it was there, by anybody.
+
+    Field 3 of its statistics is sectors of 512 bytes (Documentation/block/stat.rst of the kernel).
+    """
+    number = file.stat().st_dev
+    device = pathlib.Path(f"/sys/dev/block/{os.major(number)}:{os.minor(number)}")
+    return int((device / "stat").read_text().split()[2]) * 512
+
+
 def _run(*words: str) -> str:
     environment = {**os.environ, "PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     done = subprocess.run(words, env=environment, check=True, stdout=subprocess.PIPE, text=True)
