@@ -140,6 +140,9 @@ def main(arguments: list[str]) -> int:
     except KeyboardInterrupt:
         log.error("interrupted: nothing was reported after this point; run it again")
         return EXIT_INTERRUPTED
+    except MemoryError:
+        log.error("out of memory: raise the limit of this process, or give this machine more")
+        return EXIT_FAILED
     except Exception as error:
         log.error(f"unhandled exception, please report it: {type(error).__name__}: {error}")
         return EXIT_FAILED

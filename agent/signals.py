@@ -1,7 +1,7 @@
 """SIGTERM, SIGINT and SIGHUP during a first boot: the first one ends it, as the exception Ended.
 
 A handler cannot report anything, so it raises, wherever the work is at that moment. Until `listen`
-is called it only takes note: agent/__main__.py arms it before all other imports. A second signal
+is called it only takes note: agent/start.py arms it before all other imports. A second signal
 does nothing: the last words come next. A signal that was ignored at the start stays ignored
 (nohup(1)).
 """

@@ -12,11 +12,13 @@ from build import bill, report, toolchain
 from build.cache import BuildError, console, key
 from build.nuitka.freeze import freeze as freeze_by_nuitka
 from build.pyinstaller.freeze import freeze as freeze_by_pyinstaller
+from build.pyinstaller.freeze import freeze_plain
 from build.sources import CPython, cpython
 from build.verify import verify
 
 FREEZERS: dict[str, Callable[[CPython, str, pathlib.Path], None]] = {
     "pyinstaller": freeze_by_pyinstaller,
+    toolchain.PLAIN: freeze_plain,
     "nuitka": freeze_by_nuitka,
 }
 
@@ -43,6 +45,13 @@ def main(
         choices=[*FREEZERS, "all"],
         default=toolchain.DEFAULT_FREEZER,
         help="tool that freezes the agent (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--no-snapshot",
+        action="store_const",
+        const=toolchain.PLAIN,
+        dest="freezer",
+        help=f"as --freezer {toolchain.PLAIN}: a file that brings up its interpreter itself",
     )
     parser.add_argument(
         "--force", action="store_true", help="rebuild the file even if nothing has changed"

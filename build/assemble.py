@@ -45,17 +45,26 @@ def write_job(
     machine: str,
     library: pathlib.Path,
     objects: Sequence[pathlib.Path],
+    *,
+    behind: Sequence[pathlib.Path] = (),
+    baked: Sequence[str] = (),
 ) -> None:
     """Write link.json into `work` for link.py.
 
     It says how to compile and how to link, and which objects and archives are linked with the
-    modules.
+    modules, in their order: `objects`, the library, those `behind` it. `baked` are
+    the modules that the snapshot holds, besides the agent's.
     """
     job = {
         "library": str(cpython.unpacked() / "Lib"),
         "compile": compiler(cpython, machine, library),
         "link": [str(zig.tools(machine) / "cc"), *zig.LDFLAGS],
-        "inputs": [*map(str, objects), *(str(library / name) for name in cpython_build.ARCHIVES)],
+        "inputs": [
+            *map(str, objects),
+            *(str(library / name) for name in cpython_build.ARCHIVES),
+            *map(str, behind),
+        ],
+        "baked": list(baked),
     }
     (work / "link.json").write_text(json.dumps(job))
 

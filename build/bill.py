@@ -34,6 +34,10 @@ def write(output: pathlib.Path, machine: str, freezer: str, cpython: sources.CPy
             Property(name="azready:machine", value=machine),
             Property(name="azready:freezer", value=freezer),
             Property(name="azready:file", value=output.name),
+            Property(
+                name="azready:snapshot",
+                value=str(toolchain.has_snapshot(machine, freezer)).lower(),
+            ),
         ],
     )
     # The serial number and the time follow from the file: the same file gets the same bill.

@@ -66,8 +66,14 @@ def interpreter(cpython: CPython) -> pathlib.Path:
     return made("cpython-host", inputs, build, hint="about 2 minutes") / "python"
 
 
-def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathlib.Path:
-    """Return the folder of the static library for `machine`: pyconfig.h and ARCHIVES."""
+def library(
+    cpython: CPython, machine: str, host_python: pathlib.Path, *, own_malloc: bool = False
+) -> pathlib.Path:
+    """Return the folder of the static library for `machine`: pyconfig.h and ARCHIVES.
+
+    With `own_malloc`, it has no allocator, and takes all memory from malloc().
+    """
+    options = (*_CONFIGURE, "--without-pymalloc") if own_malloc else _CONFIGURE
     target = toolchain.machines()[machine]["zig"]
     tools = zig.tools(machine)
 
@@ -103,7 +109,7 @@ def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathli
                 "--disable-shared",
                 "--prefix=/usr",
                 "--without-mimalloc",
-                *_CONFIGURE,
+                *options,
             ],
             cwd=place,
             log=log,
@@ -117,7 +123,7 @@ def library(cpython: CPython, machine: str, host_python: pathlib.Path) -> pathli
         *ARCHIVES,
         toolchain.pins()["tools"]["ziglang"][0],
         *zig.CFLAGS,
-        *_CONFIGURE,
+        *options,
         *_CROSS_ANSWERS,
     ]
     inputs = key(*recipe, cpython.archive, BUILTIN_MODULES)

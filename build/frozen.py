@@ -12,7 +12,7 @@ import hashlib
 import marshal
 import pathlib
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from types import CodeType
 
 # What the interpreter imports before the agent's first line runs (Python/pylifecycle.c,
@@ -20,16 +20,22 @@ from types import CodeType
 RUNTIME = ("encodings", "importlib._bootstrap", "importlib._bootstrap_external", "io")
 _HERE = pathlib.Path(__file__).parent
 REPLACED = {
+    "collections": _HERE / "runtime" / "collections.py",
     "encodings": _HERE / "runtime" / "encodings.py",
     "importlib._bootstrap": _HERE / "runtime" / "importlib_bootstrap.py",
     "importlib._bootstrap_external": _HERE / "runtime" / "importlib_bootstrap_external.py",
     "io": _HERE / "runtime" / "io.py",
+    "json": _HERE / "runtime" / "json.py",
+    "reprlib": _HERE / "runtime" / "reprlib.py",
+    "string": _HERE / "runtime" / "string.py",
     "typing": _HERE / "runtime" / "typing.py",
 }
 _BOOTSTRAP = {
     "importlib._bootstrap": "_frozen_importlib",
     "importlib._bootstrap_external": "_frozen_importlib_external",
 }
+# The code of what is in the snapshot is read from here while that is made, and not in the file.
+BAKED_CODE = "baked.bin"
 
 # The digest is for zig: it caches objects by the text of their source, and does not look into what
 # the assembler includes.
@@ -58,6 +64,18 @@ const struct _frozen *_PyImport_FrozenTest = none;
 const struct _module_alias *_PyImport_FrozenAliases = aliases;
 const struct _frozen *PyImport_FrozenModules = 0;
 """
+# Tells the table where the code of BAKED_CODE is (build/snapshot/dump.c).
+_ATTACH = """
+static const struct {{ struct _frozen *row; unsigned long at; }} attached[] = {{
+{rows}  {{ 0 }}
+}};
+void frozen_attach(const unsigned char *code)
+{{
+    unsigned long at;
+    for (at = 0; attached[at].row; at++)
+        attached[at].row->code = code + attached[at].at;
+}}
+"""
 
 
 def allowed(name: str) -> set[str]:
@@ -66,17 +84,26 @@ def allowed(name: str) -> set[str]:
 
 
 def sizes(folder: pathlib.Path) -> dict[str, int]:
-    """Return the bytes of frozen code by module, largest first, from the table in `folder`."""
-    rows = re.findall(r'\.name = "([^"]+)".*?\.size = (\d+)', (folder / "frozen.c").read_text())
+    """Return the bytes of frozen code by module, largest first, from the table in `folder`.
+
+    What is in the snapshot has none.
+    """
+    row = r'\.name = "([^"]+)", \.code = azready_code \+ \d+, \.size = (\d+)'
+    rows = re.findall(row, (folder / "frozen.c").read_text())
     return dict(sorted(((name, int(size)) for name, size in rows), key=lambda row: -row[1]))
 
 
-def write_table(modules: Mapping[str, pathlib.Path], folder: pathlib.Path) -> pathlib.Path:
+def write_table(
+    modules: Mapping[str, pathlib.Path], folder: pathlib.Path, baked: Collection[str] = ()
+) -> pathlib.Path:
     """Compile `modules` (name -> source file) and write the table into `folder`.
 
-    `modules` includes those of RUNTIME. Returns the C file.
+    `modules` includes those of RUNTIME. The code of those in `baked` goes to the file BAKED_CODE of
+    `folder`. Returns the C file.
     """
     code = bytearray()
+    apart = bytearray()
+    attached = ""
     rows: dict[str, list[str]] = {"bootstrap": [], "modules": []}
     for name, source in sorted(modules.items()):
         # The file name ends up in the code; the module's name is the same on every machine.
@@ -86,19 +113,29 @@ def write_table(modules: Mapping[str, pathlib.Path], folder: pathlib.Path) -> pa
         compiled = marshal.dumps(
             _bare(compile(tree, f"{name}.py", "exec", dont_inherit=True, optimize=2))
         )
-        code += bytes(-len(code) % 16)
-        place = f".code = azready_code + {len(code)}, .size = {len(compiled)}"
         package = "true" if source.name == "__init__.py" else "false"
         table = "bootstrap" if name in _BOOTSTRAP else "modules"
+        into = apart if name in baked else code
+        into += bytes(-len(into) % 16)
+        place = f"azready_code + {len(into)}"
+        if name in baked:
+            attached += f"  {{ &{table}[{len(rows[table])}], {len(into)} }},\n"
+            place = "0"
+        into += compiled
         rows[table].append(
-            f'  {{ .name = "{_BOOTSTRAP.get(name, name)}", {place}, .is_package = {package} }},\n'
+            f'  {{ .name = "{_BOOTSTRAP.get(name, name)}", .code = {place}, '
+            f".size = {len(compiled)}, .is_package = {package} }},\n"
         )
-        code += compiled
     (folder / "frozen.bin").write_bytes(code)
     text = _HEAD.format(code=folder / "frozen.bin", digest=hashlib.sha256(code).hexdigest())
+    constant = "" if baked else "const "
     for table, lines in rows.items():
-        text += f"static const struct _frozen {table}[] = {{\n{''.join(lines)}  {{ 0 }}\n}};\n"
-    (folder / "frozen.c").write_text(text + _TAIL)
+        text += f"static {constant}struct _frozen {table}[] = {{\n{''.join(lines)}  {{ 0 }}\n}};\n"
+    text += _TAIL
+    if baked:
+        (folder / BAKED_CODE).write_bytes(apart)
+        text += _ATTACH.format(rows=attached)
+    (folder / "frozen.c").write_text(text)
     return folder / "frozen.c"
 
 

@@ -22,6 +22,7 @@ _RUNTIME = pathlib.Path(__file__).parent / "runtime"
 _MAP_LINE = re.compile(r" *[0-9a-f]+ +[0-9a-f]+ +([0-9a-f]+) +\d+ ( {8})?(\S.*)")
 _NOT_LOADED = (
     ".bss",
+    ".azarena",
     ".tbss",
     ".relro_padding",
     ".comment",
@@ -113,7 +114,13 @@ def link(names: Iterable[str], work: pathlib.Path) -> pathlib.Path:
     job = json.loads((work / "link.json").read_text())
     found = modules(names, pathlib.Path(job["library"]))
     own = []
-    for source in (frozen.write_table(found, work), _RUNTIME / "configuration.c"):
+    baked = {
+        name
+        for name in found
+        if job["baked"] and (name in job["baked"] or name.partition(".")[0] == "agent")
+    }
+    table = frozen.write_table(found, work, baked)
+    for source in (table, _RUNTIME / "configuration.c"):
         own.append(str(work / f"{source.stem}.o"))
         subprocess.run([*job["compile"], "-c", str(source), "-o", own[-1]], check=True)
     runtime = work / "runtime"
@@ -126,6 +133,7 @@ def link(names: Iterable[str], work: pathlib.Path) -> pathlib.Path:
         raise SystemExit(f"{status}: {linked.stdout[-3000:]}")
     sizes = {"objects": by_object(linked.stdout), "modules": frozen.sizes(work)}
     (work / "sizes.json").write_text(json.dumps(sizes))
+    (work / "map").write_text(linked.stdout)
     return runtime
 
 

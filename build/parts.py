@@ -104,6 +104,7 @@ def tree_hash(folder: pathlib.Path) -> str:
 
 def parts(freezer: str, cpython: sources.CPython) -> list[Part]:
     """Return the parts of a file that this freezer makes."""
+    freezer = toolchain.tool(freezer)
     tree = cpython.unpacked()
     pin = next(pin for pin in toolchain.pins()["cpython"] if pin["version"] == cpython.version)
     bundled = {
@@ -209,6 +210,7 @@ def parts(freezer: str, cpython: sources.CPython) -> list[Part]:
 
 def tools(freezer: str) -> list[Component]:
     """Return what made the file without being part of it: zig, the freezer and its dependencies."""
+    freezer = toolchain.tool(freezer)
     pins = toolchain.pins()
     used = {"ziglang": pins["tools"]["ziglang"]}
     used.update(

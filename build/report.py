@@ -14,6 +14,9 @@ _ROWS = 25
 # PyInstaller's bootloader.
 _PARTS = (
     ("libpython3.13.a", "CPython"),
+    *((f"{name}.o", "CPython") for name in ("pystate", "pyexpat", "pytime", "socketmodule")),
+    *((f"{name}.o", "snapshot: code") for name in ("heap", "dump", "resume", "rehearsal")),
+    *((f"{name}.o", "snapshot: code") for name in ("nocompiler", "modules", "begin", "end")),
     ("libexpat", "expat"),
     ("libHacl", "HACL* (SHA-2)"),
     ("libc.a", "musl"),
@@ -58,6 +61,7 @@ def _by_part(sizes: dict[str, dict[str, int]], total: int) -> dict[str, int]:
         parts[
             "agent (frozen)" if name.partition(".")[0] == "agent" else "standard library (frozen)"
         ] += size
+    parts["snapshot: heap"] = sizes.get("snapshot", {}).get("heap", 0)
     parts["headers, padding, archive"] = total - sum(parts.values())
     return dict(parts.most_common())
 

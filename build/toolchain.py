@@ -13,6 +13,8 @@ from typing import Any
 FILE = pathlib.Path(__file__).with_name("toolchain.toml")
 TOP = FILE.parent.parent
 DEFAULT_FREEZER = "pyinstaller"
+# The default freezer's file without the snapshot: scripts/build --no-snapshot.
+PLAIN = "plain"
 
 
 def machines() -> dict[str, dict[str, Any]]:
@@ -40,6 +42,16 @@ def chosen(arch: str) -> list[str]:
 def native() -> str:
     """Return this machine, or x86_64 if no file can be built for it."""
     return platform.machine() if platform.machine() in machines() else "x86_64"
+
+
+def tool(freezer: str) -> str:
+    """Return the name of what a freezer is, as in toolchain.toml."""
+    return DEFAULT_FREEZER if freezer == PLAIN else freezer
+
+
+def has_snapshot(machine: str, freezer: str) -> bool:
+    """Tell whether a file has a snapshot: those of the default freezer, for Azure's machines."""
+    return freezer == DEFAULT_FREEZER and bool(machines()[machine].get("azure"))
 
 
 def output(machine: str = "", freezer: str = DEFAULT_FREEZER) -> pathlib.Path:

@@ -18,6 +18,7 @@ import sys
 from build import assemble, sources, toolchain, zig
 from build import cpython as cpython_build
 from build.cache import BuildError, key, made, run
+from build.snapshot import make
 
 HERE = pathlib.Path(__file__).parent
 
@@ -38,23 +39,50 @@ _REDIRECTED_MAIN = {
     "execvp": "azready_execvp",
     "pyi_utils_set_library_search_path": "azready_set_library_search_path",
 }
+_REDIRECTED_SNAPSHOT = ("realpath", "prctl")
 
 
 def freeze(cpython: sources.CPython, machine: str, output: pathlib.Path) -> None:
-    """Build the static file for `machine` at `output`.
+    """Build the static file for `machine` at `output`, with a snapshot if it can have one.
 
     Raises BuildError.
     """
+    _freeze(cpython, machine, output, snapshot=toolchain.has_snapshot(machine, "pyinstaller"))
+
+
+def freeze_plain(cpython: sources.CPython, machine: str, output: pathlib.Path) -> None:
+    """Build the static file without a snapshot. Raises BuildError."""
+    _freeze(cpython, machine, output, snapshot=False)
+
+
+def _freeze(
+    cpython: sources.CPython, machine: str, output: pathlib.Path, *, snapshot: bool
+) -> None:
     python = cpython_build.interpreter(cpython)
-    library = cpython_build.library(cpython, machine, python)
-    objects = _bootloader(cpython, machine, library)
+    library = cpython_build.library(cpython, machine, python, own_malloc=snapshot)
+    bootloader = _bootloader(cpython, machine, library, snapshot=snapshot)
+    objects = sorted(bootloader.glob("*.o"))
     packages = _packages()
-    with assemble.working_folder("pyinstaller", machine) as work:
+    name = "pyinstaller" if snapshot else toolchain.PLAIN
+    with assemble.working_folder(name, machine) as work:
         version = toolchain.pins()["pyinstaller"]["version"]
         (work / "boot.py").write_text(
             (HERE / "boot.py").read_text().replace("@FREEZER@", f"PyInstaller {version}")
         )
-        assemble.write_job(work, cpython, machine, library, sorted(objects.glob("*.o")))
+        if snapshot:
+            before, behind = make.objects(cpython, machine, library)
+            assemble.write_job(
+                work,
+                cpython,
+                machine,
+                library,
+                [*objects, *before],
+                behind=behind,
+                baked=make.baked_modules(),
+            )
+            make.write_bake(work)
+        else:
+            assemble.write_job(work, cpython, machine, library, objects)
         environment = {
             **zig.environment(),
             "AZREADY_WORK": str(work),
@@ -68,7 +96,10 @@ def freeze(cpython: sources.CPython, machine: str, output: pathlib.Path) -> None
             cwd=work,
             env=environment,
         )
-        assemble.publish(work, work / "dist" / "azready", output)
+        frozen = make.make(work, machine) if snapshot else work / "dist" / "azready"
+        assemble.publish(work, frozen, output)
+        if snapshot:
+            make.keep(work, output)
 
 
 def _packages() -> pathlib.Path:
@@ -103,7 +134,9 @@ def _packages() -> pathlib.Path:
     return made("pyinstaller", key(text), install)
 
 
-def _bootloader(cpython: sources.CPython, machine: str, library: pathlib.Path) -> pathlib.Path:
+def _bootloader(
+    cpython: sources.CPython, machine: str, library: pathlib.Path, *, snapshot: bool
+) -> pathlib.Path:
     """Return a folder with the object files of the bootloader, its inflate, and loader.c."""
     tree = sources.released("pyinstaller") / "bootloader"
     redirected = [f"-D{name}=azready_{name}" for name in _REDIRECTED]
@@ -122,6 +155,10 @@ def _bootloader(cpython: sources.CPython, machine: str, library: pathlib.Path) -
             f"-I{place}",
         ]
         extra = {"loader": [], "pyi_main": redirected + redirected_main}
+        if snapshot:
+            extra["loader"] = ["-DAZREADY_SNAPSHOT"]
+            extra["main"] = [*redirected, "-Dmain=bootloader_main"]
+            extra["pyi_main"] += [f"-D{name}=azready_{name}" for name in _REDIRECTED_SNAPSHOT]
         files = [*(tree / "src").glob("*.c"), *(tree / "zlib").glob("*.c"), HERE / "loader.c"]
         zig.compile_all(
             {
@@ -145,6 +182,8 @@ def _bootloader(cpython: sources.CPython, machine: str, library: pathlib.Path) -
         *_DEFINES,
         *_REDIRECTED,
         *_REDIRECTED_MAIN,
+        str(snapshot),
+        *_REDIRECTED_SNAPSHOT,
     )
     return made(f"bootloader-{machine}", inputs, compile_all)
 

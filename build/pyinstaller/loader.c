@@ -14,13 +14,19 @@
 #include "pyi_main.h"
 
 static PyStatus initialize(const PyConfig *given);
+#ifdef AZREADY_SNAPSHOT
+extern int snapshot_dump(void); /* build/snapshot/dump.c */
+#define AZREADY_END snapshot_dump
+#else
 static int leave_as_it_is(void) { return 0; }
+#define AZREADY_END leave_as_it_is
+#endif
 
 static const struct { const char *name; void *address; } symbols[] = {
     /* The first match wins: these two come before the real ones. */
     { "Py_InitializeFromConfig", (void *)initialize },
     /* The process ends right after it, and the bootloader has flushed the streams. */
-    { "Py_Finalize", (void *)leave_as_it_is },
+    { "Py_Finalize", (void *)AZREADY_END },
 #define SYMBOL(name) { #name, (void *)name },
 #include "symbols.inc"
 };
@@ -48,6 +54,10 @@ static PyStatus initialize(const PyConfig *given)
     PyConfig *config = (PyConfig *)given;
     config->code_debug_ranges = 0;
     config->optimization_level = 2;
+#ifdef AZREADY_SNAPSHOT
+    config->use_hash_seed = 1; /* objects keep the hashes of their names, see build/README.md */
+    config->hash_seed = 1;
+#endif
     return Py_InitializeFromConfig(config);
 }
 
@@ -62,3 +72,14 @@ int azready_execvp(const char *file, char *const arguments[])
 }
 
 int azready_set_library_search_path(const char *path) { (void)path; return 0; }
+
+#ifdef AZREADY_SNAPSHOT
+/* What the bootloader finds out about itself must not depend on the machine that builds. */
+char *azready_realpath(const char *path, char *resolved)
+{
+    (void)path;
+    return strcpy(resolved, "/proc/self/exe");
+}
+
+int azready_prctl(int what, ...) { (void)what; return -1; }
+#endif

@@ -199,7 +199,9 @@ class Proof:
         # The boot is to be over: nothing can fail any more.
         state = machine.run("systemctl is-system-running --wait; true")
         said = machine.run("systemctl --failed --plain --no-legend; true")
-        self._check("failed", lambda: state == "running" and not said, f"{state}: {said}")
+        # In an image of the caller's, azready answers for its own unit.
+        ours = "azready" in said if self.guest.tree else state != "running" or bool(said)
+        self._check("failed", lambda: not ours, f"{state}: {said}")
 
     def _anew(self, name: str, machine: Machine, vm: VM) -> None:
         seconds = machine.wait_report("Ready")

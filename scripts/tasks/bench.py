@@ -20,14 +20,15 @@ import tempfile
 from rich.progress import track
 from rich.table import Table
 
-from build import packages, toolchain
+from build import packages, toolchain, zig
 from build.__main__ import FREEZERS
 from build.cache import BuildError, console
 from scripts.simulator import namespace, platform, scenario
 from scripts.simulator.server import Simulator
-from scripts.tasks import figures, guests, late
+from scripts.tasks import cold, figures, guests, late
 
 FILE = toolchain.output()
+FLOOR = "static C"
 _WRITES = re.compile(r'(?:open|openat|creat)\([^"]*"([^"]+)".*O_(?:WRONLY|RDWR)')
 _IGNORED = ("/dev/null", "/dev/tty")
 _STARTS = re.compile(
@@ -41,14 +42,16 @@ class Candidate:
     """A program to measure.
 
     "{root}" in its `words` becomes the root of a system that has not been provisioned, a fresh one
-    for each run.
+    for each run. The others are compared with a `reference`.
     """
 
-    def __init__(self, name: str, words: list[str]) -> None:
+    def __init__(self, name: str, words: list[str], *, reference: bool = False) -> None:
         self.name = name
         self.words = words
+        self.reference = reference
         self.milliseconds: list[float] = []
         self.peak = 0.0
+        self.read = 0
         self.processes = 0
         self.written = 0
 
@@ -85,6 +88,11 @@ def main() -> int:
         action="store_true",
         help="measure how soon Ready follows an address that comes late",
     )
+    parser.add_argument(
+        "--cold",
+        action="store_true",
+        help="measure starts from a disk whose files are in no cache",
+    )
     options = parser.parse_args()
     if options.callgrind:
         return check_budget()
@@ -93,12 +101,15 @@ def main() -> int:
         Candidate("azready report ready", [file, "report", "ready"]),
         Candidate("azready provision", [file, "provision", "--root", "{root}"]),
     ]
+    plain = toolchain.output(freezer=toolchain.PLAIN)
+    if plain.is_file():
+        candidates.append(Candidate("without the snapshot", [str(plain), "report", "ready"]))
     for text in options.against:
         name, _, command = text.partition("=")
         if not name or not command:
             console.print(f"error: --against {text!r} is not NAME=COMMAND", markup=False)
             return 2
-        candidates.append(Candidate(name, shlex.split(command)))
+        candidates.append(Candidate(name, shlex.split(command), reference=True))
     if not os.access(file, os.X_OK):
         console.print(f"error: {file} is missing: run scripts/build first", markup=False)
         return 2
@@ -107,12 +118,58 @@ def main() -> int:
             return late.measure(options.file.absolute(), options.runs)
         for tool in ("time", "strace"):
             packages.want(tool)
-        namespace.enter((platform.WIRESERVER, platform.IMDS))
-        measure(candidates, options.runs)
-    except (OSError, BuildError, RuntimeError) as error:
+        with tempfile.TemporaryDirectory() as scratch:
+            floor = Candidate(FLOOR, [str(build_floor(pathlib.Path(scratch)))], reference=True)
+            namespace.enter((platform.WIRESERVER, platform.IMDS))
+            candidates.append(floor)
+            if options.cold:
+                return measure_cold(candidates, options.runs)
+            measure(candidates, options.runs)
+    except (OSError, BuildError, RuntimeError, subprocess.CalledProcessError) as error:
         console.print(f"error: {error}", markup=False)
         return 1
     _print(candidates, options.file, options.runs)
+    return 0
+
+
+def build_floor(folder: pathlib.Path) -> pathlib.Path:
+    """Compile floor.c, statically; return its path. Raises CalledProcessError."""
+    source, program = pathlib.Path(__file__).with_name("floor.c"), folder / "floor"
+    words = [str(zig.tools(toolchain.native()) / "cc"), "-Os", "-s", "-static"]
+    subprocess.run([*words, "-o", str(program), str(source)], env=zig.environment(), check=True)
+    return program
+
+
+def measure_cold(candidates: list[Candidate], runs: int) -> int:
+    """Measure starts of programs that are files of their own, from a cold disk, and print.
+
+    Raises RuntimeError if one of them does not report Ready.
+    """
+    stopwatch = figures.Stopwatch()
+    addresses = {"wireserver": (platform.WIRESERVER, 80), "imds": (platform.IMDS, 80)}
+    table = Table(title=f"cold: exec to health report received, {runs} interleaved runs each")
+    for heading in ("reporter", "median ms", "fastest ms", "MB read", "MB"):
+        table.add_column(heading, justify="left" if heading == "reporter" else "right")
+    with (
+        cold.disk() as disk,
+        Simulator(scenario.load("healthy"), on_exchange=stopwatch, **addresses),
+    ):
+        cold_ones = [one for one in candidates if "{root}" not in one.words]
+        for one in cold_ones:
+            one.words = [str(cold.put(pathlib.Path(one.words[0]), disk)), *one.words[1:]]
+        for _ in track(range(runs), "measuring", console=console, transient=True):
+            for one in cold_ones:
+                file = pathlib.Path(one.words[0])
+                cold.drop(file)
+                before = cold.bytes_read(file)
+                one.milliseconds.append(stopwatch.time(one.words))
+                one.read = cold.bytes_read(file) - before
+        for one in cold_ones:
+            figures_of = (statistics.median(one.milliseconds), min(one.milliseconds))
+            size = pathlib.Path(one.words[0]).stat().st_size / 1e6
+            cells = [*(f"{value:.1f}" for value in figures_of), f"{one.read / 1e6:.2f}"]
+            table.add_row(one.name, *cells, f"{size:.2f}")
+    console.print(table)
     return 0
 
 
@@ -192,7 +249,7 @@ def _print(candidates: list[Candidate], file: pathlib.Path, runs: int) -> None:
         "reporter",
         "median ms",
         "fastest ms",
-        *(f"vs {other.name}" for other in candidates[2:]),
+        *(f"vs {other.name}" for other in candidates if other.reference),
         "peak MB",
         "processes",
         "files written",
@@ -203,7 +260,9 @@ def _print(candidates: list[Candidate], file: pathlib.Path, runs: int) -> None:
     }
     for candidate in candidates:
         ratios = [
-            f"{medians[candidate.name] / medians[other.name]:.2f}x" for other in candidates[2:]
+            f"{medians[candidate.name] / medians[other.name]:.2f}x"
+            for other in candidates
+            if other.reference
         ]
         cells = [
             f"{medians[candidate.name]:.1f}",

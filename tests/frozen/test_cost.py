@@ -4,10 +4,12 @@ import ctypes
 import hashlib
 import importlib.util
 import json
+import os
 import pathlib
 import re
 import shutil
 import subprocess
+import sys
 from typing import Any
 from urllib.parse import quote
 
@@ -16,11 +18,11 @@ import pytest
 from cyclonedx import schema
 from cyclonedx.model.bom import Bom
 
-from build import report, toolchain, vex, zig
+from build import emptyroot, report, toolchain, vex, zig
 from build.link import by_object
 from scripts.simulator import scenario
 from scripts.simulator.server import Simulator
-from scripts.tasks import figures
+from scripts.tasks import bench, cold, figures
 from tests.conftest import BUILT, TOP, Built
 
 
@@ -91,7 +93,7 @@ def test_the_bill_of_materials_names_every_part(built: Built) -> None:
     components = {component["name"]: component for component in document["components"]}
     around = (
         {"pyinstaller-bootloader", "zlib"}
-        if built.freezer == "pyinstaller"
+        if toolchain.tool(built.freezer) == "pyinstaller"
         else {"nuitka-runtime", "zlib-crc32"}
     )
     assert set(components) == {"cpython", "expat", "hacl-star", "musl", "zig-compiler-rt"} | around
@@ -109,7 +111,7 @@ def test_the_bill_of_materials_names_every_part(built: Built) -> None:
     digest = hashlib.sha256(built.file.read_bytes()).hexdigest()
     assert document["metadata"]["component"]["hashes"] == [{"alg": "SHA-256", "content": digest}]
     tools = {component["name"] for component in document["metadata"]["tools"]["components"]}
-    assert {"ziglang", built.freezer} <= tools
+    assert {"ziglang", toolchain.tool(built.freezer)} <= tools
     for name in components:
         assert (TOP / "dist" / "LICENSES" / f"{name}.txt").read_text().strip()
 
@@ -219,3 +221,34 @@ def test_runs_where_no_memory_may_become_executable(built: Built) -> None:
     except subprocess.SubprocessError:
         pytest.skip("this kernel has no PR_SET_MDWE")
     assert result.returncode == 0
+
+
+@pytest.mark.skipif(not emptyroot.possible(), reason="this user and kernel cannot make a namespace")
+def test_the_floor_of_the_race_reports_ready(tmp_path: pathlib.Path) -> None:
+    simulate = [sys.executable, "-m", "scripts.simulator", "--netns", "--strict", "--"]
+    done = subprocess.run(
+        [*simulate, str(bench.build_floor(tmp_path))], capture_output=True, text=True, cwd=TOP
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("accepted: Ready") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a disk")
+def test_a_cold_disk_reads_each_time(tmp_path: pathlib.Path) -> None:
+    """And leaves no device and no mount behind."""
+    (tmp_path / "file").write_bytes(bytes(1 << 20))
+    loops = subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout
+    try:
+        with cold.disk() as place:
+            copy = cold.put(tmp_path / "file", place)
+            assert copy.read_bytes() == bytes(1 << 20)
+            before = cold.bytes_read(copy)
+            copy.read_bytes()
+            assert cold.bytes_read(copy) == before
+            cold.drop(copy)
+            copy.read_bytes()
+            assert cold.bytes_read(copy) - before >= 1 << 20
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"no loop device: {error}")
+    assert not place.exists()
+    assert subprocess.run(["losetup", "-a"], capture_output=True, text=True).stdout == loops

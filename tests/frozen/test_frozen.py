@@ -51,8 +51,9 @@ def test_tells_machine_and_freezer(built: Built) -> None:
     said = subprocess.run(
         [*built.command(), "--version"], capture_output=True, text=True, check=True
     ).stdout
-    version = toolchain.pins()[built.freezer]["version"]
-    assert said.rstrip().lower().endswith(f", {built.architecture}, {built.freezer} {version})")
+    tool = toolchain.tool(built.freezer)
+    version = toolchain.pins()[tool]["version"]
+    assert said.rstrip().lower().endswith(f", {built.architecture}, {tool} {version})")
 
 
 def test_a_dynamic_file_would_not_pass() -> None:

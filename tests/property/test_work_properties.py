@@ -1,12 +1,16 @@
 """No input makes a parser's work grow faster than the input: instructions and lines are counted, not seconds."""
 
+import pathlib
+import platform
 import shutil
+import sys
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.protocol import goalstate, imds, ovf
+from agent.protocol import goalstate, http1, imds, ovf
+from scripts.tasks import figures
 from tests import attacks
 
 # A linear cost doubles; a quadratic one is four times as large. What is between is rounding.
@@ -123,6 +127,34 @@ def test_twice_the_input_is_at_most_twice_the_instructions_up_to_the_caps() -> N
             for parse, make, top in attacks.ATTACKS.values()
         ]
     )
+
+
+# Makes that many strings of one hash, which is field 4 of PyASCIIObject, and keys of them twice: the
+# JSON scanner has a table of all keys, and each object has one.
+COLLIDING = """
+import ctypes, sys
+count, tables = map(int, sys.argv[1:])
+names = ["k%07d" % number for number in range(count)]
+for name in names:
+    ctypes.c_ssize_t.from_address(id(name) + 24).value = 1
+for _ in range(tables):
+    table = {}
+    for name in names:
+        table.setdefault(name, name)
+"""
+
+
+@needs_callgrind
+def test_even_if_all_keys_had_one_hash_a_document_is_no_burden(tmp_path: pathlib.Path) -> None:
+    """The key of the hash can be read in the static file."""
+    (tmp_path / "colliding.py").write_text(COLLIDING)
+    program = [sys.executable, "-I", "-S", str(tmp_path / "colliding.py"), str(imds.MAX_PARTS)]
+    none, two = (
+        figures.instructions([*program, str(tables)], platform.machine()) for tables in (0, 2)
+    )
+    assert 1_000_000_000 < two - none < 2_000_000_000
+    headers = http1.MAX_HEADERS**2 / imds.MAX_PARTS**2 * (two - none)
+    assert headers < 2_000_000
 
 
 @needs_callgrind

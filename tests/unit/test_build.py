@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from build import __main__ as main
 from build import cache, frozen, link, sources, toolchain
 
 
@@ -153,10 +154,62 @@ def test_an_import_outside_the_lists_stops_the_build(tmp_path: pathlib.Path) -> 
 
 def test_what_runs_inside_the_file_instead_of_the_standard_library_is_listed() -> None:
     assert sorted(frozen.REPLACED) == [
+        "collections",
         "encodings",
         "importlib._bootstrap",
         "importlib._bootstrap_external",
         "io",
+        "json",
+        "reprlib",
+        "string",
         "typing",
     ]
     assert all(path.is_file() for path in frozen.REPLACED.values())
+
+
+@pytest.mark.parametrize(
+    ("words", "files"),
+    [
+        (["--arch=x86_64"], [("x86_64", "pyinstaller")]),
+        (["--arch=x86_64", "--no-snapshot"], [("x86_64", "plain")]),
+        (
+            ["--arch=aarch64", "--freezer=all"],
+            [("aarch64", "pyinstaller"), ("aarch64", "plain"), ("aarch64", "nuitka")],
+        ),
+    ],
+)
+def test_options_say_which_files_are_built(
+    words: list[str], files: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built: list[tuple[str, str]] = []
+
+    def build(machine: str, freezer: str, *, force: bool) -> pathlib.Path:
+        built.append((machine, freezer))
+        return toolchain.output(machine, freezer)
+
+    monkeypatch.setattr(main, "build", build)
+    assert main.main(words) == 0
+    assert built == files
+
+
+def test_only_the_default_freezer_makes_a_snapshot_and_only_for_azure() -> None:
+    assert {
+        (machine, freezer)
+        for machine in toolchain.machines()
+        for freezer in main.FREEZERS
+        if toolchain.has_snapshot(machine, freezer)
+    } == {("x86_64", "pyinstaller"), ("aarch64", "pyinstaller")}
+
+
+def test_what_is_baked_is_apart_and_attached_while_the_file_is_built(
+    tmp_path: pathlib.Path,
+) -> None:
+    (tmp_path / "module.py").write_text("x = 1\n")
+    modules = dict.fromkeys(("baked", "kept", "importlib._bootstrap"), tmp_path / "module.py")
+    table = frozen.write_table(modules, tmp_path, {"baked", "importlib._bootstrap"}).read_text()
+    assert '.name = "baked", .code = 0,' in table
+    assert '.name = "kept", .code = azready_code + 0,' in table
+    assert "{ &modules[0], 0 }" in table
+    assert "{ &bootstrap[0], " in table
+    assert list(frozen.sizes(tmp_path)) == ["kept"]
+    assert marshal.loads((tmp_path / frozen.BAKED_CODE).read_bytes()).co_names == ("x",)

@@ -224,6 +224,20 @@ def test_not_on_azure_changes_nothing(azready: Run, tmp_path: pathlib.Path) -> N
     assert [path.name for path in tmp_path.iterdir()] == ["sys"]
 
 
+def test_out_of_memory_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def exhausted(*_: object) -> int:
+        raise MemoryError
+
+    monkeypatch.setattr(cli, "_run", exhausted)
+    assert cli.main(["unit"]) == 1
+    assert re.fullmatch(
+        r".*error: out of memory: raise the limit of this process, or give this machine more\n",
+        capfd.readouterr().err,
+    )
+
+
 def test_a_full_standard_output_is_an_error(azready: Run) -> None:
     result = azready("--version")
     with open("/dev/full", "w") as full:

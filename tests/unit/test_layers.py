@@ -8,6 +8,7 @@ TOP = pathlib.Path(__file__).parents[2]
 # A module imports its own layer and those below it; types alone may be named upwards.
 LAYERS = (
     {"__main__"},
+    {"start"},
     {"cli", "usage"},
     {"commands"},
     {"settings"},

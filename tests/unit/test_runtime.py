@@ -1,7 +1,9 @@
 """The modules that replace standard ones in the static file (build/runtime), run alone."""
 
+import json
 import pathlib
 import runpy
+import string
 import subprocess
 import sys
 import tomllib
@@ -144,12 +146,33 @@ def test_another_finder_is_asked_for_what_is_neither(importing: Interpreter) -> 
 TOML = 'a = [1, 2.5, "three"]\nwhen = 2026-11-23T04:00:00Z\n[b.c]\nd = { e = true }\nf = """\ntext"""\n'
 
 
-def test_tomllib_reads_the_same_with_the_typing_of_the_file(tmp_path: pathlib.Path) -> None:
+# Puts replacements into sys.modules, in the order of their names in `replaced`.
+REPLACING = """
+import importlib.util, sys
+for name, path in replaced:
+    spec = importlib.util.spec_from_file_location(name, path)
+    sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(sys.modules[name])
+"""
+
+
+def replacing(*names: str) -> str:
+    """The start of a program that runs with these replacements."""
+    return f"replaced = {[(name, str(RUNTIME / f'{name}.py')) for name in names]}\n{REPLACING}"
+
+
+def run(program: str) -> list[str]:
+    """The lines that a program prints, in an interpreter of its own."""
+    result = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, cwd=TOP
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout.splitlines()
+
+
+def test_tomllib_reads_the_same_with_the_replacements() -> None:
     program = f"""
-import importlib.util, sys, types
-spec = importlib.util.spec_from_file_location("typing", {str(RUNTIME / "typing.py")!r})
-sys.modules["typing"] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(sys.modules["typing"])
+{replacing("collections", "reprlib", "string", "typing")}
 import tomllib
 print(repr(tomllib.loads({TOML!r})))
 try:
@@ -157,10 +180,76 @@ try:
 except tomllib.TOMLDecodeError as error:
     print(error)
 """
-    result = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", program], capture_output=True, text=True, cwd=TOP
-    )
-    assert result.returncode == 0, result.stderr
-    document, error = result.stdout.splitlines()
+    document, error = run(program)
     assert document == repr(tomllib.loads(TOML))
     assert "Invalid value" in error
+
+
+def test_a_named_tuple_needs_no_compiler() -> None:
+    program = f"""
+{replacing("collections")}
+import builtins
+builtins.eval = builtins.exec = builtins.compile = None
+from collections import namedtuple
+Pair = namedtuple("Pair", ["left", "right"])
+pair = Pair(1, "b")
+print(pair, pair.left, pair.right, pair == (1, "b"), Pair._fields, hasattr(pair, "__dict__"))
+try:
+    Pair(1)
+except TypeError as error:
+    print(error)
+"""
+    assert run(program) == [
+        "Pair(left=1, right='b') 1 b True ('left', 'right') False",
+        "Pair takes 2 values, not 1",
+    ]
+
+
+VALUES: list[Any] = [
+    {
+        "schema": 1,
+        "ok": False,
+        "findings": [],
+        "would": ['a\u2028"\n\x00', "\U0001f600"],
+        "n": None,
+    },
+    [True, -12345678901234567890, {}, [[]], {"a": {"b": ["c"]}}, ("d",)],
+    "text",
+]
+
+
+@pytest.mark.parametrize("value", VALUES)
+def test_json_writes_what_the_standard_one_writes(value: Any) -> None:
+    program = f"{replacing('json')}\nimport json\nprint(json.dumps({value!r}, indent=2))"
+    assert "\n".join(run(program)) == json.dumps(value, indent=2)
+
+
+def test_json_refuses_what_the_agent_never_writes() -> None:
+    program = f"""
+{replacing("json")}
+import json
+try:
+    json.dumps([1.5], indent=2)
+except TypeError as error:
+    print(error)
+"""
+    assert run(program) == ["float is not JSON"]
+
+
+def test_an_error_in_json_reads_as_the_standard_one() -> None:
+    document = '{"a": 1,\n "b": nul}'
+    program = f"""
+{replacing("json")}
+from json.decoder import JSONDecodeError
+error = JSONDecodeError("no value", {document!r}, 15)
+print(error, error.lineno, error.colno)
+"""
+    theirs = json.JSONDecodeError("no value", document, 15)
+    assert run(program) == [f"{theirs} {theirs.lineno} {theirs.colno}"]
+
+
+def test_the_constants_of_string_are_the_standard_ones() -> None:
+    ours = runpy.run_path(str(RUNTIME / "string.py"))
+    names = {name for name in ours if not name.startswith("__")}
+    assert {"ascii_letters", "digits", "hexdigits"} < names
+    assert {name: ours[name] for name in names} == {name: getattr(string, name) for name in names}

@@ -1,0 +1,3 @@
+/* See begin.c. */
+char azready_data_end[16] = { 1 };
+char azready_bss_end[16];
