@@ -48,12 +48,13 @@ def write_job(
     *,
     behind: Sequence[pathlib.Path] = (),
     baked: Sequence[str] = (),
+    apart: Sequence[str] = (),
 ) -> None:
     """Write link.json into `work` for link.py.
 
     It says how to compile and how to link, and which objects and archives are linked with the
     modules, in their order: `objects`, the library, those `behind` it. `baked` are
-    the modules that the snapshot holds, besides the agent's.
+    the modules that the snapshot holds, besides the agent's without those in `apart`.
     """
     job = {
         "library": str(cpython.unpacked() / "Lib"),
@@ -65,6 +66,7 @@ def write_job(
             *map(str, behind),
         ],
         "baked": list(baked),
+        "apart": list(apart),
     }
     (work / "link.json").write_text(json.dumps(job))
 

@@ -117,7 +117,9 @@ def link(names: Iterable[str], work: pathlib.Path) -> pathlib.Path:
     baked = {
         name
         for name in found
-        if job["baked"] and (name in job["baked"] or name.partition(".")[0] == "agent")
+        if job["baked"]
+        and name not in job["apart"]
+        and (name in job["baked"] or name.partition(".")[0] == "agent")
     }
     table = frozen.write_table(found, work, baked)
     for source in (table, _RUNTIME / "configuration.c"):

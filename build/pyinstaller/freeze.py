@@ -79,6 +79,7 @@ def _freeze(
                 [*objects, *before],
                 behind=behind,
                 baked=make.baked_modules(),
+                apart=make.apart_modules(),
             )
             make.write_bake(work)
         else:

@@ -74,13 +74,16 @@ def variables() -> set[str]:
 
 
 wanted = set("@BAKED@")
+apart = set("@APART@")  # commands that no boot runs: their code takes less room than their objects
 frozen = set(_imp._frozen_module_names())  # type: ignore[attr-defined]
 # What a report needs comes first, so that it lies close together: less is read from a cold disk.
 __import__("agent.start")
 rehearse()
-for name in sorted(frozen):
+for name in sorted(frozen - apart):
     if name.partition(".")[0] == "agent" or name in wanted:
         __import__(name)
+if imported := apart.intersection(sys.modules):
+    fail(f"imported, though in build/snapshot/apart-modules: {' '.join(sorted(imported))}")
 others = frozen.intersection(sys.modules) - wanted
 others = {name for name in others if not name.startswith(("agent", "_frozen_importlib"))}
 if others:

@@ -28,6 +28,11 @@ _FAST = {"heap": ("-O2",)}
 _SECONDS = 120
 
 
+def apart_modules() -> list[str]:
+    """Return the modules of the agent that the snapshot does not hold."""
+    return (HERE / "apart-modules").read_text().split()
+
+
 def baked_modules() -> list[str]:
     """Return the modules of the standard library that the snapshot holds."""
     return (HERE / "baked-modules").read_text().split()
@@ -75,7 +80,11 @@ def write_bake(work: pathlib.Path) -> None:
     """Write bake.py, the program of the file that PyInstaller makes, into the working folder."""
     text = (HERE / "bake.py").read_text()
     objects = (HERE / "baked-objects").read_text().split()
-    for place, names in (("@BAKED@", baked_modules()), ("@OBJECTS@", objects)):
+    for place, names in (
+        ("@BAKED@", baked_modules()),
+        ("@APART@", apart_modules()),
+        ("@OBJECTS@", objects),
+    ):
         text = text.replace(f'"{place}"', repr(names))
     (work / "bake.py").write_text(text)
 
