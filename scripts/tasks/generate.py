@@ -1,9 +1,7 @@
 """`scripts/generate`: rewrites checked-in text that follows from the agent or from other text.
 
 - dist-config/azready.toml, from agent.settings.SETTINGS;
-- the tables of README.md between `<!-- begin: NAME -->` and `<!-- end: NAME -->`, from the agent's
-  own tables;
-- the lists of the manual pages, likewise (build/manual.py);
+- the lists of the manual pages, from the agent's own tables (build/manual.py);
 - dist-config/changelog.yaml, from CHANGELOG.md.
 
 Every maker is a pure function from data to text. `--check` changes nothing and fails if anything
@@ -15,20 +13,16 @@ import json
 import re
 import sys
 import textwrap
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 
-from agent.change import Step
-from agent.init.scripts import Scripts
 from agent.settings import Setting
 from build import __main__ as build
 from build import manual, tables, toolchain
 from build.cache import BuildError, console
-from build.tables import Tables
 
 WIDTH = 100  # columns
 NOTE_WIDTH = 74  # columns: what lintian accepts in the changelog of a .deb
 SETTINGS = "dist-config/azready.toml"
-README = "README.md"
 CHANGELOG = "CHANGELOG.md"
 PACKAGES_CHANGELOG = "dist-config/changelog.yaml"
 
@@ -47,8 +41,7 @@ def main() -> int:
     """Write what has changed, or only compare; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="scripts/generate",
-        description=f"Rewrite {SETTINGS}, {PACKAGES_CHANGELOG}, and the tables of {README} and of "
-        "the manual pages.",
+        description=f"Rewrite {SETTINGS}, {PACKAGES_CHANGELOG}, and the lists of the manual pages.",
     )
     parser.add_argument(
         "--check", action="store_true", help="change nothing; exit with 1 if anything would change"
@@ -71,7 +64,6 @@ def generated() -> dict[str, str]:
     data = tables.of_agent()
     return {
         SETTINGS: settings_file(data.settings),
-        README: readme(_read(README), data),
         PACKAGES_CHANGELOG: packages_changelog(_read(CHANGELOG)),
         **{
             str(page.relative_to(toolchain.TOP)): manual.filled(page.read_text(), data)
@@ -121,103 +113,6 @@ def _keys(settings: Sequence[Setting]) -> str:
         )
         text += f"{start}{comment}\n{line}\n"
     return text
-
-
-def readme(text: str, data: Tables) -> str:
-    """Return the text of README.md with new contents of its regions. Raises BuildError."""
-    regions: dict[str, Callable[[], str]] = {
-        "init systems": lambda: systems_table(data.systems),
-        "commands": lambda: commands_table(data),
-        "options": lambda: options_table(data),
-        "exit statuses": lambda: statuses_table(data.exit_statuses),
-        "steps": lambda: steps_table(data.steps),
-        "settings": lambda: settings_table(data.settings),
-    }
-    for name, make in regions.items():
-        text = replaced(text, name, make())
-    return text
-
-
-def replaced(text: str, name: str, body: str) -> str:
-    """Return `text` with `body` in the region `name`. Raises BuildError if there is not one."""
-    begin, end = f"<!-- begin: {name} -->\n", f"<!-- end: {name} -->\n"
-    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-        raise BuildError(f"{README} must contain the region {name!r} once: {begin.strip()}")
-    return text[: text.index(begin)] + begin + body + text[text.index(end) :]
-
-
-def systems_table(systems: Mapping[str, Scripts]) -> str:
-    """Return the table of init systems."""
-    rows = (
-        (f"`{one.name}`", one.title, tables.marked(one.files), tables.marked(one.enabled_by))
-        for one in systems.values()
-    )
-    return _table(("`--init`", "init system", "files", "enabled by"), rows)
-
-
-def commands_table(data: Tables) -> str:
-    """Return the table of commands."""
-    rows = (
-        (f"`{f'azready {name} {argument}'.rstrip()}`", tables.marked(text))
-        for name, (argument, text, _) in data.commands.items()
-    )
-    return _table(("command", "what it does"), rows)
-
-
-def options_table(data: Tables) -> str:
-    """Return the table of options, with the commands that take them."""
-    rows = (
-        (
-            f"`{f'{name} {value}'.rstrip()}`",
-            tables.marked(text),
-            ", ".join(command for command, (_, _, own) in data.commands.items() if name in own),
-        )
-        for name, (value, text) in data.options.items()
-    )
-    return _table(("option", "meaning", "commands"), rows)
-
-
-def statuses_table(statuses: Sequence[tuple[int, str]]) -> str:
-    """Return the table of exit statuses."""
-    return _table(("exit status", "meaning"), ((str(number), text) for number, text in statuses))
-
-
-def steps_table(steps: Sequence[Step]) -> str:
-    """Return the table of the steps of a first boot, in order."""
-    rows = (
-        (
-            f"`{step.name}`",
-            tables.marked(step.summary),
-            "the run fails" if step.fatal else "warning",
-        )
-        for step in steps
-    )
-    return _table(("step", "what it does", "if it fails"), rows)
-
-
-def settings_table(settings: Sequence[Setting]) -> str:
-    """Return the table of settings, with one row for all switches of steps."""
-    rows = []
-    for setting in settings:
-        if setting.name.startswith("steps."):
-            row = ("`steps.NAME`", "`true`", "Run the step NAME; one key for each step.")
-        else:
-            meaning = tables.marked(tables.meaning(setting))
-            row = (f"`{setting.name}`", f"`{tables.toml(setting.default)}`", meaning)
-        if row not in rows:
-            rows.append(row)
-    return _table(("key", "default", "meaning"), rows)
-
-
-def _table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
-    lines = [headings, ["---"] * len(headings), *rows]
-    return "".join(_row(cells, " " if at != 1 else "") for at, cells in enumerate(lines))
-
-
-def _row(cells: Sequence[str], space: str) -> str:
-    inside = f"{space}|{space}".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
-    return f"|{space}{inside}{space}|\n"
 
 
 def packages_changelog(text: str) -> str:

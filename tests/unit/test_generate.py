@@ -5,10 +5,8 @@ import tomllib
 
 import pytest
 
-from agent.change import Step
 from agent.settings import Setting
 from build.cache import BuildError
-from build.tables import of_agent
 from scripts.tasks import generate
 from tests.conftest import TOP
 
@@ -69,44 +67,6 @@ def test_the_settings_file_is_wrapped_toml_with_the_defaults() -> None:
     assert max(map(len, text.splitlines())) <= generate.WIDTH
     assert "End. Takes seconds.\nlimit = 5\n" in text
     assert "one = true       # Do one thing.\nanother = false  # Do another thing.\n" in text
-
-
-def test_a_region_is_replaced_between_its_markers_only() -> None:
-    text = "a\n<!-- begin: x -->\nold\n<!-- end: x -->\nb\n"
-    assert generate.replaced(text, "x", "new\n") == text.replace("old", "new")
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "no markers\n",
-        "<!-- begin: x -->\n",
-        "<!-- end: x -->\n<!-- begin: x -->\n",
-        "<!-- begin: x -->\n<!-- end: x -->\n<!-- begin: x -->\n<!-- end: x -->\n",
-    ],
-)
-def test_a_missing_or_doubled_region_is_an_error(text: str) -> None:
-    with pytest.raises(BuildError, match="must contain the region 'x' once"):
-        generate.replaced(text, "x", "")
-
-
-def test_tables_have_a_row_for_each_thing_and_escape_bars() -> None:
-    steps = [
-        Step("one", "Write /etc/one | two.", lambda _: iter(()), fatal=True),
-        Step("other", "Do it.", lambda _: iter(())),
-    ]
-    assert generate.steps_table(steps).splitlines() == [
-        "| step | what it does | if it fails |",
-        "|---|---|---|",
-        "| `one` | Write `/etc/one` \\| two. | the run fails |",
-        "| `other` | Do it. | warning |",
-    ]
-    table = generate.settings_table(of_agent().settings)
-    assert table.count("| `steps.") == 1
-    assert '| `user.groups` | `["adm", "sudo", "wheel"]` | ' in table
-    assert set(of_agent().systems) == {
-        line.split("`")[1] for line in generate.systems_table(of_agent().systems).splitlines()[2:]
-    }
 
 
 def test_the_changelog_of_packages_has_the_items_of_each_version() -> None:

@@ -15,7 +15,8 @@ from agent.formats.insserv import with_azready, without_azready
 from agent.init import rivals
 from agent.init.scripts import Scripts
 from agent.root import Root
-from scripts.tasks import generate
+from build import manual
+from build.tables import of_agent
 from tests.conftest import Lines, shellcheck, words
 
 INITRAMFS = ["dracut", "initramfs-tools"]
@@ -414,8 +415,8 @@ def test_a_new_init_system_is_one_declaration(
     assert rivals.enabled(root) == ("the Azure Linux agent", "/etc/made-up/on/waagent")
     assert common.init_system({"--init": "made-up"}) == "made-up"
     assert "made-up" in usage.everything()
-    table = generate.systems_table(init.SYSTEMS)
-    assert "| `made-up` | Made up | `/etc/made-up/azready` | link in `/etc/made-up/on` |" in table
+    page = manual.filled(".. begin: init systems\n\n.. end: init systems\n", of_agent())
+    assert all(word in page for word in ("made-up", "/etc/made-up/azready", "/etc/made-up/on"))
     assert (write(root, "made-up"), enable(root, "made-up")) == (1, 1)
     assert init.enabled(root) == ["/etc/made-up/on/azready"]
     perform(uninstall.changes(root, "/usr/local/bin/azready"), Lines())

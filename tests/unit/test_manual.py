@@ -21,7 +21,7 @@ from agent.protocol import kvp
 from build import manual
 from build.cache import BuildError
 from build.tables import of_agent
-from tests.unit.test_readme import TOP, messages, missing
+from tests.quotes import TOP, messages, missing
 
 SOURCES = {page.stem: page.read_text() for page in manual.pages()}
 PROGRAM = r"(.*/)?azready(-linux-\w+)?"

@@ -1,61 +1,58 @@
-"""README.md quotes only messages that the agent has."""
+"""README.md is short, and what it shows is what happens."""
 
-import ast
-import functools
-import pathlib
 import re
 
-import pytest
+from agent import cli, init
+from build import toolchain
+from scripts.tasks import figures
+from tests.quotes import TOP
+from tests.unit.test_manual import commands, templates
 
-from agent.protocol import kvp
-
-TOP = pathlib.Path(__file__).parents[2]
 README = (TOP / "README.md").read_text()
-# What stands for a value in a quote, and where another text follows.
-VALUES = re.compile(
-    r"\.\.\.|\bN\b|SIG[A-Z]+|/etc/(?:azready\.toml|nologin|passwd|shadow)|'|;|(?<=cannot)|(?<=gave up)|(?<=script)"
-)
+BLOCKS = README.split("```")[1::2]
 
 
-@functools.cache
-def messages() -> str:
-    """Every text in the agent's source, one a line; values inside are line breaks."""
-    texts: list[str] = []
-    for file in (TOP / "agent").rglob("*.py"):
-        for node in ast.walk(ast.parse(file.read_bytes())):
-            parts = node.values if isinstance(node, ast.JoinedStr) else [node]
-            texts += [
-                part.value
-                for part in parts
-                if isinstance(part, ast.Constant) and isinstance(part.value, str)
-            ]
-    return "\n".join(texts)
+def test_it_is_read_in_minutes() -> None:
+    assert README.count("\n") <= 160
+    assert len(README.split()) < 1600
 
 
-def missing(quote: str) -> str:
-    """The first part of a quote that no text of the agent holds, "" if there is none."""
-    parts = (part.strip(" :") for part in VALUES.split(quote))
-    return next((part for part in parts if part not in messages()), "")
+def test_every_line_of_the_console_is_one_of_ours() -> None:
+    (block,) = (one for one in BLOCKS if "Ready was reported" in one)
+    known = templates()
+    lines = block.strip().split("\n")
+    assert len(lines) > 5
+    assert [line for line in lines if not any(one.fullmatch(line) for one in known)] == []
 
 
-def troubles() -> list[str]:
-    table = README.partition("| the reason starts with |")[2].partition("\n\n")[0]
-    return [
-        quote for row in table.split("\n")[2:] for quote in re.findall("`(.+?)`", row.split("|")[1])
-    ]
+def test_every_command_of_azready_is_one_that_it_takes() -> None:
+    blocks = [one for one in BLOCKS if "Ready was reported" not in one]
+    quotes = [*blocks, *re.findall(r"`([^`\n]+)`", README)]
+    shown = [words for quote in quotes if "azready " in quote for words in commands(quote)]
+    assert len(shown) > 4
+    for words in shown:
+        command, rest = cli._command(words)
+        cli._parse(command, rest)
 
 
-@pytest.mark.parametrize("quote", troubles())
-def test_every_reason_in_its_table_exists(quote: str) -> None:
-    assert missing(quote) == ""
+def test_its_figures_are_within_the_budget() -> None:
+    """tests/frozen holds the files to the budget."""
+    limit = figures.budget_for("x86_64", "pyinstaller")
+    (size,) = re.findall(r"one file of ([\d.]+) MB", README)
+    (million,) = re.findall(r"takes ([\d.]+) million\s+instructions", README)
+    assert 0.9 <= float(size) * 1e6 / limit["size"] <= 1.01
+    assert 0.8 <= float(million) * 1e6 / limit["instructions"] <= 1.01
 
 
-def test_its_record_is_one_of_ours() -> None:
-    record = next(line for line in README.split("\n") if line.startswith("result=error|"))
-    reason, *source, _ = record.removeprefix("result=error|reason=").split("|")
-    assert record == kvp.error(reason, tuple(source))
-    fields = kvp.source("azready/0.1.0", "2026-11-23T04:00:00Z", source[2].partition("=")[2], "")
-    assert tuple(source) == fields
-    for part in ("nobody could log in as ", " SSH keys is usable by sshd: ", " is left out: "):
-        assert part in reason
-        assert part in messages()
+def test_it_counts_the_init_systems_that_there_are() -> None:
+    (row,) = (line for line in README.split("\n") if line.startswith("| systemd, OpenRC"))
+    named = {word.lower() for word in re.findall(r"[\w-]+", row)}
+    systems = set(init.SYSTEMS) - {"dracut", "initramfs-tools", "s6-rc"}
+    assert systems <= named
+
+
+def test_the_python_that_it_asks_for_is_the_one_that_the_scripts_want() -> None:
+    wanted = re.findall(r"Python (3\.\d+)", README)
+    common = (toolchain.TOP / "scripts/common.sh").read_text()
+    for version in wanted:
+        assert f"version_info < ({version.replace('.', ', ')})" in common
