@@ -24,9 +24,10 @@ class Guest:
     link: str
     shape: Callable[[pathlib.Path], None]
     machine: str = "x86_64"
-    root: str = ""  # an init system of scripts.tasks.guests, "" for busybox alone
+    root: str = ""  # an init system of scripts.tasks.guests, or PLAIN; "" for busybox alone
     packages: str = ""
     off: str = "poweroff"
+    log: str = ""  # where the run is shown, if not on the console
     sshd: bool = True
     holder: bool = True  # a DHCP client stays and holds the lease, so that it can get a new name
     settings: str = ""  # lines of /etc/azready.toml
@@ -35,6 +36,7 @@ class Guest:
     memory: int = 512  # MB
 
 
+PLAIN = "plain"  # a root of Debian without an init system
 _S41 = "/etc/init.d/S41azready"
 _RC2 = "/etc/rc2.d/S01azready"
 _WANTS = "/etc/systemd/system/multi-user.target.wants/azready.service"
@@ -144,6 +146,16 @@ _ALL = (
         root="s6",
         packages="iproute2",
         off="sync; busybox poweroff -f",
+    ),
+    Guest(
+        name="dinit",
+        what="Debian's programs below dinit, udhcpc",
+        init="dinit",
+        link="/etc/dinit.d/boot.d/azready",
+        shape=shapes.dinit,
+        root=PLAIN,
+        packages="iproute2",
+        log="/var/log/azready.log",
     ),
 )
 GUESTS = {guest.name: guest for guest in _ALL}
