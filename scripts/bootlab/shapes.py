@@ -149,7 +149,9 @@ def dinit(root: pathlib.Path) -> None:
     program(root / "etc/udhcpc/default.script", _UDHCPC)
     for name, text in {
         "boot": "type = internal\nwaits-for: sshd\nwaits-for: network\nwaits-for.d: boot.d\n",
-        "filesystems": "type = scripted\ncommand = /etc/dinit.d/filesystems.sh\nrestart = false\n",
+        # starts-rwfs: only then does dinit make its socket, in the /run that is mounted here.
+        "filesystems": "type = scripted\ncommand = /etc/dinit.d/filesystems.sh\nrestart = false\n"
+        "options = starts-rwfs\n",
         "network": "type = process\ncommand = /etc/dinit.d/network.sh\ndepends-on: filesystems\n",
         "sshd": "type = process\nsmooth-recovery = true\ncommand = /usr/sbin/sshd -D\n"
         "depends-on: filesystems\n",
