@@ -20,10 +20,8 @@ if TYPE_CHECKING:
 # A Match for address or port of the server needs these, too.
 _FROM = "host=client.invalid,addr=192.0.2.1,laddr=192.0.2.2,lport=22"
 _PID_FILE = "/run/sshd.pid"
-# Of runit, the name that distributions give it: Debian; Void and Artix.
-_SERVICES = tuple(
-    f"{folder}/{name}" for folder in ("/etc/service", "/var/service") for name in ("ssh", "sshd")
-)
+_SERVICES = ("ssh", "sshd")  # the names that distributions give to sshd
+_RUNIT = ("/etc/service", "/var/service")
 _NO_FOLDER = "Missing privilege separation directory: "
 
 
@@ -73,14 +71,10 @@ def rereading(boot: "Boot") -> "Iterator[Change]":
 def starting(boot: "Boot") -> "Iterator[Change]":
     """Yield the start of an sshd that has found no host keys, and will not look again.
 
-    So does Debian's script for runit, until the next boot.
+    So do Debian's script for runit, and dinit, until the next boot.
     """
-    root = boot.root
-    sv = programs.find(root, "sv") if root.is_live else ""
-    there = (service for service in _SERVICES if sv and root.exists(f"{service}/run"))
-    service = next(there, "")
-    if service and _gave_up(sv, service):
-        yield Change(f"start {service} again", lambda: _start(sv, service))
+    if boot.root.is_live and (words := _start_of_one_that_gave_up(boot.root)):
+        yield Change(f"start {words[-1]} again", lambda: _run(words))
 
 
 def _hang_up(number: int) -> None:
@@ -92,16 +86,27 @@ def _hang_up(number: int) -> None:
         ) from None
 
 
-def _gave_up(sv: str, service: str) -> bool:
-    """Tell whether a service of runit is down, though it starts at boot, and stays so (sv(8))."""
-    said = programs.run([sv, "status", service]).output
-    return said.startswith("down:") and "normally up" in said and "want up" not in said
+def _start_of_one_that_gave_up(root: "Root") -> "list[str]":
+    """Return what starts an sshd that is down though nobody asked for it, and stays so.
+
+    Supervisors say this in words: "normally up" (sv(8)), or why it stopped (dinitctl(8)).
+    """
+    sv, dinitctl = programs.find(root, "sv"), programs.find(root, "dinitctl")
+    for service in [f"{folder}/{name}" for folder in _RUNIT for name in _SERVICES] if sv else ():
+        if root.exists(f"{service}/run"):
+            said = programs.run([sv, "status", service]).output
+            if said.startswith("down:") and "normally up" in said and "want up" not in said:
+                return [sv, "up", service]
+    for service in _SERVICES if dinitctl else ():
+        if "State: STOPPED (" in programs.run([dinitctl, "status", service]).output:
+            return [dinitctl, "start", service]
+    return []
 
 
-def _start(sv: str, service: str) -> None:
-    result = programs.run([sv, "up", service])
+def _run(words: "list[str]") -> None:
+    result = programs.run(words)
     if result.code:
-        raise GuestError(f"{sv} up {service} {result}")
+        raise GuestError(f"{' '.join(words)} {result}")
 
 
 def _asked(boot: "Boot") -> "sshd_config.Values | None":

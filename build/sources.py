@@ -59,16 +59,16 @@ def cpython() -> CPython:
     )
 
 
-def busybox() -> pathlib.Path:
-    """Return the archive of the pinned busybox.
+def archive(project: str) -> pathlib.Path:
+    """Return the pinned archive of a project, "busybox" or "dinit".
 
     Raises BuildError, naming every place that was tried.
     """
     failures: list[str] = []
-    archive = _fetched(toolchain.pins()["busybox"], failures)
-    if archive is None:
-        raise BuildError("cannot fetch the source of busybox\n" + "\n".join(failures))
-    return archive
+    found = _fetched(toolchain.pins()[project], failures)
+    if found is None:
+        raise BuildError(f"cannot fetch the source of {project}\n" + "\n".join(failures))
+    return found
 
 
 def _fetched(pin: dict[str, Any], failures: list[str]) -> pathlib.Path | None:
@@ -159,6 +159,8 @@ def _from_upstream(pin: dict[str, Any]) -> pathlib.Path:
 
 def _from_distribution(pin: dict[str, Any]) -> pathlib.Path:
     """from the distribution's source package"""
+    if "debian" not in pin:
+        raise BuildError("Debian has no package of it")
     suite, package = pin["debian"]
     if not shutil.which("apt-get"):
         raise BuildError("this is not Debian")

@@ -25,9 +25,10 @@ class Guest:
     link: str
     shape: Callable[[pathlib.Path], None]
     machine: str = "x86_64"
-    root: str = ""  # an init system of scripts.tasks.guests, "" for busybox alone
+    root: str = ""  # an init system of scripts.tasks.guests, or PLAIN; "" for busybox alone
     packages: str = ""
     off: str = "poweroff"
+    log: str = ""  # where the run is shown, if not on the console
     sshd: bool = True
     holder: bool = True  # a DHCP client stays and holds the lease, so that it can get a new name
     settings: str = ""  # lines of /etc/azready.toml
@@ -37,6 +38,7 @@ class Guest:
     tree: str = ""
 
 
+PLAIN = "plain"  # a root of Debian without an init system
 _S41 = "/etc/init.d/S41azready"
 _RC2 = "/etc/rc2.d/S01azready"
 _WANTS = "/etc/systemd/system/multi-user.target.wants/azready.service"
@@ -146,6 +148,16 @@ _ALL = (
         root="s6",
         packages="iproute2",
         off="sync; busybox poweroff -f",
+    ),
+    Guest(
+        name="dinit",
+        what="Debian's programs below dinit, udhcpc",
+        init="dinit",
+        link="/etc/dinit.d/boot.d/azready",
+        shape=shapes.dinit,
+        root=PLAIN,
+        packages="iproute2",
+        log="/var/log/azready.log",
     ),
 )
 GUESTS = {guest.name: guest for guest in _ALL}

@@ -13,7 +13,7 @@ import time
 
 from build import toolchain
 from build.cache import key, made
-from scripts.bootlab import LabError, disks, kernels, kvm, shapes
+from scripts.bootlab import LabError, disks, guests, kernels, kvm, shapes
 from scripts.bootlab.guests import Guest
 from scripts.bootlab.machine import Hardware
 from scripts.tasks import guests as roots
@@ -94,9 +94,8 @@ def root_of(guest: Guest) -> pathlib.Path | None:
     if not guest.root:
         return None
     foreign = guest.machine != toolchain.native()
-    return roots.debian(
-        guest.root, guest.packages, kernels.DEBIAN[guest.machine] if foreign else ""
-    )
+    init = guest.root if guest.root != guests.PLAIN else ""
+    return roots.debian(init, guest.packages, kernels.DEBIAN[guest.machine] if foreign else "")
 
 
 def shaped(

@@ -11,6 +11,7 @@ import subprocess
 from build import machine
 from scripts.bootlab import LabError
 from scripts.bootlab.kernels import DISK, DRIVE, NETWORK, Kernel
+from scripts.tasks import guests as roots
 
 _NETWORKD = """\
 [Match]
@@ -53,6 +54,7 @@ mount -t devpts pts /dev/pts
 hostname -F /etc/hostname
 ip link set lo up
 """
+_UDHCPC_HELD = "ip link set eth0 up\nexec busybox udhcpc -f -i eth0 -x hostname:$(hostname)\n"
 _UDHCPC = """\
 #!/bin/sh
 [ "$1" = bound ] || [ "$1" = renew ] || exit 0
@@ -108,7 +110,7 @@ def s6(root: pathlib.Path) -> None:
     """s6-svscan as PID 1, without s6-rc: udhcpc, sshd and azready are its services."""
     services = root / "etc/s6/service"
     for name, text in {
-        "network": "ip link set eth0 up\nexec busybox udhcpc -f -i eth0 -x hostname:$(hostname)\n",
+        "network": _UDHCPC_HELD,
         "sshd": "ls /etc/ssh/ssh_host_*_key >/dev/null 2>&1 || { sleep 1; exit; }\n"
         "exec /usr/sbin/sshd -D -e\n",
     }.items():
@@ -133,6 +135,29 @@ def initramfs_tools(root: pathlib.Path, kernel: Kernel, place: pathlib.Path) -> 
     if result.returncode:
         raise LabError(f"update-initramfs: {result.stdout}{result.stderr}")
     shutil.copy(root / f"boot/initrd.img-{kernel.version}", place)
+
+
+def dinit(root: pathlib.Path) -> None:
+    """dinit as PID 1, with services like those of its own examples."""
+    for name in ("dinit", "dinitctl", "shutdown"):
+        shutil.copy(roots.dinit() / name, root / "usr/sbin" / name)
+    for name, target in (("sbin/init", "dinit"), ("sbin/poweroff", "shutdown")):
+        (root / "usr" / name).unlink(missing_ok=True)
+        (root / "usr" / name).symlink_to(target)
+    program(root / "etc/dinit.d/filesystems.sh", f"#!/bin/sh\n{_MOUNTS}mount -o remount,rw /\n")
+    program(root / "etc/dinit.d/network.sh", f"#!/bin/sh\n{_UDHCPC_HELD}")
+    program(root / "etc/udhcpc/default.script", _UDHCPC)
+    for name, text in {
+        "boot": "type = internal\nwaits-for: sshd\nwaits-for: network\nwaits-for.d: boot.d\n",
+        # starts-rwfs: only then does dinit make its socket, in the /run that is mounted here.
+        "filesystems": "type = scripted\ncommand = /etc/dinit.d/filesystems.sh\nrestart = false\n"
+        "options = starts-rwfs\n",
+        "network": "type = process\ncommand = /etc/dinit.d/network.sh\ndepends-on: filesystems\n",
+        "sshd": "type = process\nsmooth-recovery = true\ncommand = /usr/sbin/sshd -D\n"
+        "depends-on: filesystems\n",
+    }.items():
+        write(root / "etc/dinit.d" / name, text)
+    (root / "etc/dinit.d/boot.d").mkdir()
 
 
 def busybox_alone(root: pathlib.Path, file: pathlib.Path, architecture: str) -> None:

@@ -132,7 +132,7 @@ def busybox() -> pathlib.Path:
 
     Raises BuildError.
     """
-    archive = sources.busybox()
+    archive = sources.archive("busybox")
 
     def make(place: pathlib.Path) -> None:
         sources.unpack(archive, place)
@@ -167,6 +167,28 @@ def busybox() -> pathlib.Path:
         toolchain.pins()["busybox"]["sha256"], *_APPLETS, *_OPTIONS, *_VALUES, *_VALUES.values()
     )
     return made("guest-busybox", inputs, make, hint="about 20 seconds") / "busybox"
+
+
+def dinit() -> pathlib.Path:
+    """Build dinit, dinitctl and shutdown, static; return their folder.
+
+    Raises BuildError.
+    """
+    archive = sources.archive("dinit")
+
+    def make(place: pathlib.Path) -> None:
+        sources.unpack(archive, place)
+        tree = next(place.glob("dinit-*"))
+        log = place / "log"
+        run(["./configure", "LDFLAGS=-static"], cwd=tree, log=log)
+        for folder in ("build", "src"):
+            run(["make", f"-j{os.cpu_count()}", "-C", folder, "all"], cwd=tree, log=log)
+        for name in ("dinit", "dinitctl", "shutdown"):
+            shutil.copy(tree / "src" / name, place)
+        shutil.rmtree(tree)
+
+    inputs = key(toolchain.pins()["dinit"]["sha256"])
+    return made("guest-dinit", inputs, make, hint="about 30 seconds")
 
 
 def sketch(place: pathlib.Path, vm: VM) -> None:

@@ -32,7 +32,7 @@ def pin(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, ob
 
 def test_every_pin_has_a_hash() -> None:
     pins = toolchain.pins()
-    for entry in [*pins["cpython"], pins["pyinstaller"], pins["busybox"]]:
+    for entry in [*pins["cpython"], pins["pyinstaller"], pins["busybox"], pins["dinit"]]:
         assert len(entry["sha256"]) == 64
     for group in ("tools", "freezer"):
         for _, *digests in pins[group].values():

@@ -620,6 +620,34 @@ def test_an_sshd_of_runit_that_gave_up_is_started_again(
         assert not list(sshd.starting(made))
 
 
+def test_an_sshd_of_dinit_that_gave_up_is_started_again(
+    root: pathlib.Path, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "bin/dinitctl").touch(0o755)
+    started = "Service: sshd\n    State: STARTED\n    Process ID: 9\n"
+    states = {
+        "Service: sshd\n    State: STOPPED (terminated; exited - status 1)\n": ["start sshd again"],
+        "Service: sshd\n    State: STOPPED\n": [],  # somebody asked for that
+        started: [],
+    }
+    for before, expected in states.items():
+        state = before
+
+        def run(words: list[str], **_: object) -> programs.Result:
+            nonlocal state
+            if words[2] != "sshd":
+                return programs.Result(1, "dinitctl: failed to find service description.\n")
+            state = started if words[1] == "start" else state
+            return programs.Result(0, state)
+
+        monkeypatch.setattr(programs, "run", run)
+        made = boot(root, log, {})
+        monkeypatch.setattr(made.root, "is_live", True)
+        assert [change.text for change in sshd.starting(made)] == expected
+        perform(sshd.starting(made), log)
+        assert not list(sshd.starting(made))
+
+
 def test_the_distributions_own_sshd_config_is_read_and_never_edited(
     root: pathlib.Path, log: Lines
 ) -> None:
