@@ -14,6 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from build import toolchain, zig
+from build.cache import key, made
 from build.snapshot.make import HERE
 
 FUNCTIONS = ("malloc", "calloc", "realloc", "free", "aligned_alloc", "malloc_usable_size")
@@ -27,18 +28,19 @@ Call = tuple[str, int, int]
 @functools.cache
 def program() -> pathlib.Path:
     """The harness, compiled for this machine."""
-    place = toolchain.cache_folder() / "test-heap"
-    place.mkdir(parents=True, exist_ok=True)
     compiler = [str(zig.tools(toolchain.native()) / "cc"), "-O2", "-static", f"-I{HERE}"]
     renamed = [f"-D{name}=heap_{name}" for name in (*FUNCTIONS, "pthread_create")]
-    source = pathlib.Path(__file__).with_name("heap.c")
-    heap = str(place / "heap")
-    for words in (
-        [*compiler, *renamed, "-c", f"{HERE}/heap.c", "-o", f"{heap}.o"],
-        [*compiler, str(source), f"{heap}.o", "-o", heap],
-    ):
-        subprocess.run(words, env=zig.environment(), check=True)
-    return place / "heap"
+    sources = [HERE / "heap.h", HERE / "heap.c", pathlib.Path(__file__).with_name("heap.c")]
+
+    def build(place: pathlib.Path) -> None:
+        heap = str(place / "heap")
+        for words in (
+            [*compiler, *renamed, "-c", f"{HERE}/heap.c", "-o", f"{heap}.o"],
+            [*compiler, str(sources[-1]), f"{heap}.o", "-o", heap],
+        ):
+            subprocess.run(words, env=zig.environment(), check=True)
+
+    return made("test-heap", key(*compiler, *renamed, *sources), build) / "heap"
 
 
 def carry_out(calls: "list[Call]") -> "subprocess.CompletedProcess[str]":

@@ -153,6 +153,14 @@ def test_a_variable_of_the_c_library_in_the_snapshot_stops_the_build() -> None:
     assert audit.misplaced(audit.variables("\n".join(outside))) == ["a.o:one"]
 
 
+def test_no_code_in_the_file_makes_a_thread(snapshot: Built) -> None:
+    """So the heap needs no lock: pthread_create() is heap.c's, and the C library's is not there."""
+    link_map = (parts(snapshot) / "map").read_text()
+    makers = re.findall(r"/([^/]+):\(\.text\.(?:__)?pthread_create\)", link_map)
+    assert makers == ["heap.o"]
+    assert "pthread_create.o):(.text.__tl_lock)" in link_map  # the C library's other functions are
+
+
 # What the file is.
 
 
