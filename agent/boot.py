@@ -6,6 +6,8 @@ from agent.profile import Profile
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from agent.azure.http import Endpoint
     from agent.azure.retry import Deadline
     from agent.formats.accounts import Account
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from agent.protocol.imds import InstanceMetadata
     from agent.root import Root
     from agent.settings import Config
+    from agent.steps.host_keys import Keys
 
 
 class Boot:
@@ -27,11 +30,12 @@ class Boot:
     without a way to the platform azready asks for a lease itself, None for never.
 
     Found: `vm_id` ("" if unknown), `metadata` and `medium` (None without), `silence` (why there is
-    no metadata), `profile`, `old_name` of this machine and the `leases` that it got under it (from
-    the step `host_name`), the user's `account` (None before the step `user`, and without a user),
-    what the `server` for SSH does for the user (None before anybody asked), the `promised` ways to
-    log in, "key" and "password", that steps have made or, in a rehearsal, would make; `notes` for
-    the success report; the `client` for DHCP (None until it is needed).
+    no metadata), `profile`, `old_name` of this machine and its `unnamed` addresses, got under that
+    name (from the step `host_name`), the user's `account` (None before the step `user`, and without
+    a user), what the `server` for SSH does for the user (None before anybody asked), the `promised`
+    ways to log in, "key" and "password", that steps have made or, in a rehearsal, would make;
+    `notes` for the success report; the `client` for DHCP (None until it is needed); the host `keys`
+    that are being made (None without), and what looks after them in each pause (`beside`).
 
     Done: names of the steps that succeeded; `failure`, why the run fails, "" until then;
     `ready_sent`, whether Ready may have reached the platform.
@@ -61,10 +65,12 @@ class Boot:
         self.mounts = mounts
         self.dhcp: "float | None" = None
         self.client: "Client | None" = None
+        self.keys: "Keys | None" = None
+        self.beside: "Callable[[], object]" = lambda: None
         self._no_way_since = 0.0
         self.vm_id = ""
         self.old_name = ""
-        self.leases: "dict[str, int] | None" = None
+        self.unnamed: "frozenset[tuple[int, bytes]] | None" = None
         self.metadata: "InstanceMetadata | None" = None
         self.silence = ""
         self.medium: "Medium | None" = None
@@ -78,7 +84,11 @@ class Boot:
         self.ready_sent = False
 
     def meanwhile(self, deadline: "Deadline", no_way: bool) -> bool:
-        """Use a pause to get or keep a lease; return whether that took time (agent.azure.retry)."""
+        """Use a pause: look `beside`, and get or keep a lease.
+
+        Returns whether that took time (agent.azure.retry).
+        """
+        self.beside()
         if self.dhcp is None or self.rehearsing or not self.root.is_live:
             return False
         if self.client is None:

@@ -45,7 +45,7 @@ OPTIONS = {
     "--deadline": (
         "SECONDS",
         f"overall time limit ({DEFAULT_DEADLINE:.0f}; check: {CHECK_DEADLINE:.0f}; "
-        f"lease: {LEASE_DEADLINE:.0f})",
+        f"lease, announce: {LEASE_DEADLINE:.0f})",
     ),
     "--force": ("", "provision even if this does not look like Azure"),
     "--dhcp": ("WHEN", "ask for a lease if nobody does: never, auto (default), now"),
@@ -77,6 +77,11 @@ COMMANDS = {
     "lease": (
         "",
         "ask for a lease (DHCP), unless the network is configured",
+        ("--deadline", "--verbose"),
+    ),
+    "announce": (
+        "",
+        "have the DHCP servers learn the host name, with the leases as they are",
         ("--deadline", "--verbose"),
     ),
     "unit": ("", "print the unit or init script", ("--init", "--exec")),
@@ -162,6 +167,10 @@ def _dispatch(command: str, positional: list[str], options: dict[str, str], log:
         from agent.commands import lease
 
         return lease.run(options, log)
+    if name == "announce":
+        from agent.commands import announce
+
+        return announce.run(options, log)
     if name == "unit":
         from agent.commands import unit
 

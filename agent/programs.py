@@ -27,6 +27,7 @@ MAX_OUTPUT = 64 * 1024  # bytes that are kept
 
 _PIPE = 65536  # bytes that a pipe holds: pipe(7)
 _PIECE = 4096  # bytes of output between two looks at the clock: a console may be slow
+_LOW = 10  # nice(2)
 _ENDING = 5.0  # seconds to kill a program and all that it started
 _ENVIRONMENT = {"PATH": ":".join(FOLDERS), "LC_ALL": "C", "HOME": "/root"}
 
@@ -77,6 +78,97 @@ def run(
     holds) and nothing else; `on_output` gets each piece of its output as it comes. Raises
     GuestError if it cannot be started, TimeUp if it is killed.
     """
+    kept = bytearray()
+
+    def take(piece: bytes) -> None:
+        kept.extend(piece[: MAX_OUTPUT - len(kept)])
+        if on_output:
+            on_output(piece)
+
+    # A signal that ends us may not do so while a child is there that nobody would end.
+    old = pthread_sigmask(SIG_BLOCK, NUMBERS)
+    try:
+        child, output, mark = _spawn(words, stdin, old)
+        try:
+            code = _attend(child, output, limit, take, mark, old)
+        finally:
+            posix.close(output)
+    finally:
+        pthread_sigmask(SIG_SETMASK, old)
+    if code is None:
+        raise TimeUp(f"{words[0]} was killed: it ran for more than {limit:g} s")
+    return Result(code, kept.decode("utf-8", "replace"))
+
+
+class Beside:
+    """Programs that run beside our own work, at low priority: what run() does, in two halves.
+
+    start() each, then wait() for each once, which ends it as run() does; end() kills those that
+    nobody has waited for. They cannot read anything, and nobody takes their output before wait():
+    one that fills its pipe stands still until then.
+    """
+
+    def __init__(self) -> None:
+        self._running: "dict[str, tuple[int, int, bytes, float]]" = {}
+
+    def start(self, name: str, words: "list[str]", *, limit: float = LIMIT) -> None:
+        """Start a program, and remember it as `name`. Raises GuestError."""
+        old = pthread_sigmask(SIG_BLOCK, NUMBERS)
+        try:
+            child, output, mark = _spawn(words, b"", old)
+            self._running[name] = (child, output, mark, monotonic() + limit)
+            try:
+                posix.setpriority(posix.PRIO_PGRP, child, min(19, posix.nice(0) + _LOW))
+            except OSError:
+                pass  # it has ended, or a sandbox refuses; it is only slower for the others
+        finally:
+            pthread_sigmask(SIG_SETMASK, old)
+
+    def knows(self, name: str) -> bool:
+        """Tell whether it was started, and nobody has waited for it."""
+        return name in self._running
+
+    def has_ended(self) -> bool:
+        """Tell whether wait() would not have to wait for any of them."""
+        return not any(
+            posix.waitid(posix.P_PID, child, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT) is None
+            for child, *_ in self._running.values()
+        )
+
+    def wait(self, name: str) -> Result:
+        """Return how it ended; kill it when its time is up. Raises TimeUp."""
+        kept = bytearray()
+        old = pthread_sigmask(SIG_BLOCK, NUMBERS)
+        try:
+            child, output, mark, end = self._running.pop(name)
+            try:
+                left = max(0.001, end - monotonic())  # one look, to take what has ended
+                code = _attend(child, output, left, kept.extend, mark, old)
+            finally:
+                posix.close(output)
+        finally:
+            pthread_sigmask(SIG_SETMASK, old)
+        if code is None:
+            raise TimeUp("it was killed: it ran for too long")
+        return Result(code, kept[:MAX_OUTPUT].decode("utf-8", "replace"))
+
+    def end(self) -> None:
+        """Kill what still runs, with all that it started."""
+        old = pthread_sigmask(SIG_BLOCK, NUMBERS)
+        try:
+            while self._running:
+                _, (child, output, mark, _) = self._running.popitem()
+                posix.close(output)
+                _end(child, mark)
+        finally:
+            pthread_sigmask(SIG_SETMASK, old)
+
+
+def _spawn(words: "list[str]", stdin: bytes, signals: "set[int]") -> "tuple[int, int, bytes]":
+    """Start a program while signals are blocked; return (child, its output, the mark of this run).
+
+    `signals` are those blocked for it. Raises GuestError.
+    """
     if len(stdin) > 4096:
         raise GuestError(f"cannot give {len(stdin)} bytes to {words[0]}: the limit is 4096")
     given, mine = posix.pipe2(posix.O_CLOEXEC)
@@ -92,38 +184,23 @@ def run(
     ]
     mark = f"AZREADY_RUN={posix.getpid()}.{monotonic_ns()}"
     environment = {**_ENVIRONMENT, "AZREADY_RUN": mark.partition("=")[2]}
-    kept = bytearray()
-
-    def take(piece: bytes) -> None:
-        kept.extend(piece[: MAX_OUTPUT - len(kept)])
-        if on_output:
-            on_output(piece)
-
-    # A signal that ends us may not do so while a child is there that nobody would end.
-    old = pthread_sigmask(SIG_BLOCK, NUMBERS)
     try:
-        try:
-            child = posix.posix_spawn(
-                words[0],
-                words,
-                environment,
-                file_actions=actions,
-                setpgroup=0,
-                setsigmask=old,
-                setsigdef=[SIGPIPE],
-            )
-        except OSError as error:
-            raise GuestError(f"cannot run {words[0]}: {reason(error)}") from None
-        finally:
-            posix.close(given)
-            posix.close(theirs)
-        code = _attend(child, output, limit, take, mark.encode(), old)
-    finally:
+        child = posix.posix_spawn(
+            words[0],
+            words,
+            environment,
+            file_actions=actions,
+            setpgroup=0,
+            setsigmask=signals,
+            setsigdef=[SIGPIPE],
+        )
+    except OSError as error:
         posix.close(output)
-        pthread_sigmask(SIG_SETMASK, old)
-    if code is None:
-        raise TimeUp(f"{words[0]} was killed: it ran for more than {limit:g} s")
-    return Result(code, kept.decode("utf-8", "replace"))
+        raise GuestError(f"cannot run {words[0]}: {reason(error)}") from None
+    finally:
+        posix.close(given)
+        posix.close(theirs)
+    return child, output, mark.encode()
 
 
 def _attend(

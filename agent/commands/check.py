@@ -31,7 +31,7 @@ TOOLS = (
     "doas",
     "sshd",
     "bash",
-    "networkctl",
+    "nmcli",
     "restorecon",
     "mount",
     "systemd-run",

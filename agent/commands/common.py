@@ -129,3 +129,13 @@ def write(text: str) -> None:
             data = data[posix.write(1, data) :]
     except OSError as error:
         raise AzreadyError(f"cannot write to standard output: {reason(error)}") from None
+
+
+def grace(options: "Options", config: "Config") -> "float | None":
+    """Return the seconds before a lease is asked for, None for never. Raises UsageError."""
+    from agent.settings import DHCP
+
+    word = options.get("--dhcp", config.dhcp)
+    if word not in DHCP:
+        raise UsageError(f"--dhcp {word!r} is unknown: use one of {', '.join(DHCP)}")
+    return {"never": None, "now": 0.0}.get(word, config.dhcp_grace)

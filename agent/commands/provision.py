@@ -4,13 +4,11 @@ Whatever ends a run before Ready is accepted, the marker stays away and the unit
 next boot tries again. A signal ends it, too, and leaves 20 s to tell why (agent/signals.py).
 """
 
-import posix
-
 from agent import notify, profile, signals
 from agent.azure.retry import Deadline
-from agent.change import Change, perform
+from agent.change import perform
 from agent.change import rehearse as say
-from agent.commands import common, failure
+from agent.commands import common, failure, wanted
 from agent.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -19,24 +17,30 @@ from agent.errors import (
     GuestError,
     PrivilegeError,
     Refused,
-    UsageError,
 )
-from agent.init import rivals
 from agent.lock import Busy, Lock
 from agent.log import Quiet
 from agent.machine import identity
-from agent.settings import DEFAULT_PATH, DHCP
-from agent.steps import DISABLE, EARLY, HOST_KEYS, MARKER, READY, STEPS, media, state
+from agent.steps import (
+    DISABLE,
+    EARLY,
+    HOST_KEYS,
+    MARKER,
+    READY,
+    STEPS,
+    host_keys,
+    media,
+    state,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from agent.boot import Boot
-    from agent.change import Changes, Step
+    from agent.change import Change, Step
     from agent.log import Log
     from agent.protocol.imds import InstanceMetadata
-    from agent.settings import Config
 
 # Where a first boot changes files; each may be a file system of its own.
 _CHANGED = ("/etc", "/etc/doas.d", "/etc/ssh", "/etc/ssh/sshd_config.d", "/etc/sudoers.d", "/home")
@@ -54,18 +58,10 @@ def run(options: "dict[str, str]", log: "Log") -> int:
             raise
         wrong = error  # a failure of the run: at a first boot nobody reads this machine's log
     boot = common.boot(root, options, config, log)
-    boot.dhcp = grace(options, boot.config)
+    boot.dhcp = common.grace(options, boot.config)
     provision(boot, wrong)
     notify.ready()  # for systemd, an end without it would be a failure
     return EXIT_DONE
-
-
-def grace(options: "dict[str, str]", config: "Config") -> "float | None":
-    """Return the seconds before a lease is asked for, None for never. Raises UsageError."""
-    word = options.get("--dhcp", config.dhcp)
-    if word not in DHCP:
-        raise UsageError(f"--dhcp {word!r} is unknown: use one of {', '.join(DHCP)}")
-    return {"never": None, "now": 0.0}.get(word, config.dhcp_grace)
 
 
 def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
@@ -75,13 +71,13 @@ def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
     and ProvisioningFailed.
     """
     try:
-        wanted = is_wanted(boot)
+        is_wanted = wanted.is_wanted(boot)
     except PrivilegeError as error:
         if not wrong:
             raise
         boot.log.error(str(error))
-        wanted = False
-    if not wanted:
+        is_wanted = False
+    if not is_wanted:
         if wrong:
             raise wrong
         return
@@ -95,6 +91,7 @@ def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
             if not _work(boot, wrong):
                 return
         except signals.Ended as ended:
+            _or_warn(boot, lambda: host_keys.end(boot))
             when = "while Ready was reported" if boot.ready_sent else "before Ready was reported"
             boot.failure = boot.failure or f"terminated by {ended} {when}"
             failure.finish(boot, Deadline(signals.left()), EXIT_FAILED)
@@ -126,6 +123,7 @@ def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
         if not find_identity(boot, fetch_metadata(boot)):
             signals.mute()
             return False
+        host_keys.begin(boot)
         _carry_out(boot, lambda changes: _attempt(boot, changes), boot.log.warning)
         if not boot.rehearsing:
             _or_warn(boot, lambda: boot.root.settle((*_CHANGED, boot.config.state_directory)))
@@ -133,6 +131,8 @@ def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
         _act(boot, READY.changes(boot))
         signals.mute()  # the rest takes milliseconds and must not be lost
     except Exception as error:
+        if boot.keys:  # whoever comes to help needs them
+            _or_warn(boot, lambda: _act(boot, host_keys.changes(boot)))
         failure.fail(boot, error)
     return True
 
@@ -140,26 +140,31 @@ def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
 def _begin(boot: "Boot") -> None:
     """Do what needs no network, which may not be there yet. Raises GuestError.
 
-    The CD is read, host keys are generated, and the host name is set before anybody asks for a
-    lease. The metadata may still change the name.
+    The CD is read, host keys are begun, and the host name is set before anybody asks for a lease.
+    The metadata may still change the name.
     """
     if boot.rehearsing and boot.dhcp is not None and boot.root.is_live:
-        _act(boot, _lease(boot))
+        from agent.machine import dhcp
+
+        _act(boot, dhcp.changes(boot.root, boot.dhcp))
     if boot.rehearsing or not boot.vm_id:
         return  # without an id, the metadata have to say whether all is done
+    host_keys.begin(boot)
+    boot.beside = lambda: _use_keys(boot)
     if boot.config.steps["media"]:
         media.look(boot, Quiet(), waits=False)
     boot.profile = profile.merge(None, boot.medium)
-    _carry_out(boot, lambda changes: _attempt(boot, changes), boot.log.warning, EARLY)
+    _perform(boot, EARLY)
 
 
-def _lease(boot: "Boot") -> "Changes":
-    """Yield what a run would do about the network as it is now."""
-    from agent.machine import dhcp
+def _use_keys(boot: "Boot") -> None:
+    """Put the host keys in their place once all are made: sshd may wait for them."""
+    if boot.keys and boot.keys.has_ended():
+        _perform(boot, (HOST_KEYS,))
 
-    if link := dhcp.plan(boot.root):
-        text = f"ask for a lease on {link} (DHCP), if nobody else does within {boot.dhcp:g} s"
-        yield Change(text, bool)
+
+def _perform(boot: "Boot", steps: "Sequence[Step]") -> None:
+    _carry_out(boot, lambda changes: _attempt(boot, changes), boot.log.warning, steps)
 
 
 def rehearse(boot: "Boot") -> "tuple[list[str], list[str]]":
@@ -193,7 +198,7 @@ def _carry_out(
             boot.log.debug(f"steps.{step.name} is off")
             continue
         if step is HOST_KEYS and step.name in boot.done:
-            continue  # of EARLY, it alone asks nothing of the metadata
+            continue  # in a pause
         boot.log.status(f"step {step.name}: {step.summary}")
         try:
             act(step.changes(boot))
@@ -217,46 +222,6 @@ def _attempt(boot: "Boot", changes: "Iterator[Change]") -> None:
 
 def _act(boot: "Boot", changes: "Iterator[Change]") -> int:
     return say(changes, boot.log) if boot.rehearsing else perform(changes, boot.log)
-
-
-def is_wanted(boot: "Boot") -> bool:
-    """Tell whether this is Azure, and nobody else provisions; find the VM's id in DMI.
-
-    If not, the log says so. Raises PrivilegeError if this user may not find out.
-    """
-    if boot.root.is_live and posix.geteuid() != 0 and not boot.rehearsing:
-        raise PrivilegeError(
-            "provision changes this machine and needs root: run it as root, or name another tree "
-            "with --root DIR"
-        )
-    if not boot.force and not _is_on_azure(boot):
-        return False
-    boot.vm_id = identity.vm_id(boot.root)
-    return not _has_rival(boot)
-
-
-def _is_on_azure(boot: "Boot") -> bool:
-    on_azure, why = identity.on_azure(boot.root)
-    if not on_azure:
-        boot.log.info(f"not a VM on Azure ({why}): nothing to do; --force overrides this")
-    return on_azure
-
-
-def _has_rival(boot: "Boot") -> bool:
-    """Tell whether another agent is enabled that azready leaves the work to."""
-    if not boot.config.step_back:
-        return False
-    try:
-        name, link = rivals.enabled(boot.root)
-    except GuestError as error:
-        boot.log.warning(f"{error}; going on as if no other agent were enabled")
-        return False
-    if name:
-        boot.log.warning(
-            f"{name} is enabled ({link}) and provisions this VM: nothing is done; "
-            f"step_back = false in {DEFAULT_PATH} overrides this"
-        )
-    return bool(name)
 
 
 def fetch_metadata(boot: "Boot") -> "InstanceMetadata | None":

@@ -18,28 +18,18 @@ check() {{
     return 255
 }}
 
-depends() {{
-    echo network
-}}
-
 installkernel() {{
-    hostonly='' instmods hv_netvsc
+    # The network and, where it is a module, the sockets that azready asks for a lease with.
+    hostonly='' instmods hv_netvsc af_packet
 }}
 
 install() {{
     inst_multiple chroot mount umount
-    # For networkd, which does not read the command line that dracut adds. Files for what the
-    # kernel's command line says sort before this one.
-    mkdir -p "${{initdir:?}}/etc/systemd/network"
-    printf '[Match]\\nType=ether\\n\\n[Network]\\nDHCP=yes\\n' \\
-        >"$initdir/etc/systemd/network/99-azready.network"
     inst_hook pre-pivot 50 "${{moddir:?}}/azready.sh"
 }}
 """
-# kernel_cmdline is for the initramfs alone.
 _CONFIGURATION = """\
 add_dracutmodules+=" azready "
-kernel_cmdline+=" rd.neednet=1 ip=dhcp "
 """
 
 SYSTEM = Scripts(

@@ -1,9 +1,11 @@
 """What both initramfs builders share: running azready before the switch to the real root.
 
-Both bring the network up in the initramfs and run the azready of the real root there, in a chroot:
-it works as it does later, with the same tools. The file that enables them lies in the real root.
-azready removes it after its work, and then even an old initramfs does nothing. A failed run stops
-nothing: the boot goes on, and the unit, if there is one, tries again.
+Both run the azready of the real root in the initramfs, in a chroot: it works as it does later, with
+the same tools. It asks for a lease itself, unless something else in the initramfs has configured
+the network (`ip=` on the kernel's command line), so the initramfs needs no tools for that. The file
+that enables them lies in the real root. azready removes it after its work, and then even an old
+initramfs does nothing. A failed run stops nothing: the boot goes on, and the unit, if there is one,
+tries again.
 """
 
 # `mount -o bind`, because the mount of klibc has no other spelling. {root} is the place of the real
@@ -19,7 +21,7 @@ run_azready() (
     for place in dev proc sys run; do
         mount -o bind "/$place" "$root/$place"
     done
-    chroot "$root" {executable} provision ||
+    chroot "$root" {executable} provision --dhcp now ||
         echo "azready: the first boot failed, see above; the boot goes on" >&2
     for place in run sys proc dev; do
         umount "$root/$place"
@@ -31,10 +33,8 @@ run_azready
 
 
 def running(place: str, flag: str) -> str:
-    """Return the shell lines that run azready: `place` is the real root as the script names it."""
-    return filled(_RUN, place, flag)
+    """Return the shell lines that run azready: `place` is the real root as the script names it.
 
-
-def filled(text: str, place: str, flag: str) -> str:
-    """Return the text with everything filled in but the executable."""
-    return text.replace("{root}", place).replace("{flag}", flag)
+    The executable is still to be filled in.
+    """
+    return _RUN.replace("{root}", place).replace("{flag}", flag)

@@ -22,17 +22,10 @@ esac
 _HOOK = """\
 # shellcheck disable=SC1091
 . /usr/share/initramfs-tools/hook-functions
-manual_add_modules hv_netvsc
+# The network and, where it is a module, the sockets that azready asks for a lease with.
+manual_add_modules hv_netvsc af_packet
 """
-_NETWORK = """\
-# shellcheck disable=SC1091
-. /scripts/functions
-# shellcheck disable=SC2154
-[ -e "$rootmnt{flag}" ] || exit 0
-[ -n "$IP" ] || IP=dhcp
-configure_networking
-"""
-_ROOT = '"$rootmnt"'
+_ROOT = '"${{rootmnt:?}}"'
 
 SYSTEM = Scripts(
     name="initramfs-tools",
@@ -42,9 +35,7 @@ SYSTEM = Scripts(
     then="to do, in the image: update-initramfs -u, which rebuilds the initramfs",
     texts={
         "/etc/initramfs-tools/hooks/azready": _PREREQUISITES + _HOOK,
-        f"{_SCRIPTS}/azready": _PREREQUISITES
-        + initramfs.filled(_NETWORK, _ROOT, _FLAG)
-        + initramfs.running(_ROOT, _FLAG),
+        f"{_SCRIPTS}/azready": _PREREQUISITES + initramfs.running(_ROOT, _FLAG),
     },
     flags={_FLAG: "# azready runs in the initramfs; it removes this file after its work.\n"},
 )

@@ -30,9 +30,16 @@ _MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 _UNIT = """\
 [Unit]
 Description=Make this machine ready for Azure
+# As early as its work allows, not after sysinit.target and basic.target: it waits for devices and
+# sockets itself. It writes to /etc, /var and /home, which local-fs.target mounts; adds an account,
+# after those of the system; and keeps what it writes from being made anew.
+DefaultDependencies=no
+Conflicts=shutdown.target
+Before=shutdown.target
+After=local-fs.target systemd-remount-fs.service
+After=systemd-sysusers.service systemd-firstboot.service systemd-tmpfiles-setup.service
 # Not after network-online.target: azready itself waits for a route to the platform, and does not
 # wait for other networks.
-After=local-fs.target systemd-remount-fs.service
 # Before everything that lets people in: gettys, and users of a socket-activated sshd, come after
 # systemd-user-sessions.service; the others are names that distributions give to sshd. Not before
 # systemd-hostnamed.service: it notices the new name, and network managers that ask it for the name
@@ -80,8 +87,10 @@ SystemCallArchitectures=native
 RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX
 IPAddressDeny=any
 IPAddressAllow=168.63.129.16 169.254.169.254
-# Devices: the provisioning CD, whose driver may appear late. Hence no PrivateDevices= and
-# DevicePolicy=.
+# Devices: the provisioning CD, whose driver may appear late. Hence no PrivateDevices=. Without a
+# list, ProtectClock= would forbid all devices but the clock (systemd 245 to 252, issue 18142).
+DevicePolicy=closed
+DeviceAllow=block-* r
 # A core dump would hold the password.
 LimitCORE=0
 LockPersonality=yes

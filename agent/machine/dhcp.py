@@ -6,17 +6,14 @@ tells of one, the client looks for addresses and routes that are not its own; if
 lets go at once, and touches nothing from then on. What it has configured stays after the run, for
 the time of the lease; the kernel then removes it.
 
-The unit of systemd has no capabilities for this, which most images would carry for nothing. Where
-packet sockets are refused, `azready lease` is run outside of the unit's sandbox, by systemd-run.
+Where packet sockets are refused, `azready lease` is run outside of the unit's sandbox.
 """
 
-import _socket
-import posix
 from time import monotonic
 
-from agent import programs
+from agent.change import Change
 from agent.errors import AzreadyError, reason
-from agent.machine import links, network
+from agent.machine import links, network, outside
 from agent.machine.talk import Talk, host_name
 from agent.machine.watch import Watch
 from agent.protocol import dhcp
@@ -24,6 +21,7 @@ from agent.protocol import dhcp
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.azure.retry import Deadline
+    from agent.change import Changes
     from agent.log import Log
     from agent.protocol.dhcp import Answer
     from agent.protocol.netlink import Link
@@ -32,8 +30,6 @@ if TYPE_CHECKING:
 TURN = 15.0  # seconds for one link of several: 1 + 2 + 4 + 8
 OUTSIDE = 30.0  # seconds for `azready lease`
 RENEWAL, RENEWAL_PAUSE = 3.0, 60.0  # seconds for one, and between two (RFC 2131, 4.4.5)
-
-_RIGHTS = "CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_DAC_OVERRIDE"
 
 
 def plan(root: "Root") -> str:
@@ -44,6 +40,13 @@ def plan(root: "Root") -> str:
         return ""
     usable = links.usable(root, survey[0])
     return usable[0].name if usable and not links.taken(root, survey, None) else ""
+
+
+def changes(root: "Root", grace: float) -> "Changes":
+    """Yield, for a rehearsal, what a run would do about the network as it is now."""
+    if link := plan(root):
+        text = f"ask for a lease on {link} (DHCP), if nobody else does within {grace:g} s"
+        yield Change(text, bool)
 
 
 class _LetGo(Exception):
@@ -115,7 +118,7 @@ class Client:
         if not usable:
             self._say("no DHCP: there is no Ethernet link that azready could configure")
             return False
-        if _is_confined():
+        if outside.is_confined():
             self._have_it_done(deadline)
             return True
         self.is_left = False
@@ -150,17 +153,8 @@ class Client:
 
     def _have_it_done(self, deadline: "Deadline") -> None:
         """Have systemd run `azready lease`. Raises AzreadyError."""
-        run = programs.usable(self._root, "systemd-run")
-        if not run or not self._root.is_folder("/run/systemd/system"):
-            raise network.NetworkError("packet sockets are refused (CAP_NET_RAW, AF_PACKET)")
-        seconds = min(deadline.left(), OUTSIDE)
-        words = [run, "--quiet", "--wait", "--pipe", "--collect", f"--property={_RIGHTS}"]
-        words += [f"--property=RuntimeMaxSec={seconds + 1:.0f}", "--", _own_path(), "lease"]
         self._log.info("nobody has configured the network: running azready lease")
-        result = programs.run([*words, f"--deadline={max(1.0, seconds):.0f}"], limit=seconds + 2)
-        if result.code:
-            raise network.NetworkError(f"azready lease {result}")
-        self._log.info(result.output.strip().rpartition("\n")[2].partition("] ")[2])
+        self._log.info(outside.run(self._root, ["lease"], min(deadline.left(), OUTSIDE)))
 
     def _keep(self, link: "Link", lease: "Answer", watch: Watch, deadline: "Deadline") -> bool:
         """Renew the lease if it is due."""
@@ -200,19 +194,3 @@ class Client:
         return any(
             (address.index, address.packed) == (link.index, lease.address) for address in addresses
         )
-
-
-def _is_confined() -> bool:
-    """Tell whether this process may not open a packet socket."""
-    try:
-        _socket.socket(_socket.AF_PACKET, _socket.SOCK_DGRAM | _socket.SOCK_CLOEXEC, 0).close()
-    except OSError:
-        return True
-    return False
-
-
-def _own_path() -> str:
-    try:
-        return posix.readlink("/proc/self/exe")
-    except OSError as error:
-        raise network.NetworkError(f"cannot find the running file: {reason(error)}") from None

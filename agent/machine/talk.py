@@ -105,10 +105,14 @@ class Talk:
             self._xid = self._xid + 1 & 0xFFFFFFFF
         return None
 
-    def renewed(self, address: bytes, deadline: "Deadline") -> "Answer | None":
-        """Return the answer to a renewal of `address`: an ACK, a NAK, or None."""
+    def renewed(
+        self, address: bytes, deadline: "Deadline", identifier: "bytes | None" = None
+    ) -> "Answer | None":
+        """Return the answer to a renewal of `address`: an ACK, a NAK, or None (dhcp.renew)."""
         return self._ask(
-            lambda: dhcp.renew(self._xid, self._link.mac, self._seconds(), self.name, address),
+            lambda: dhcp.renew(
+                self._xid, self._link.mac, self._seconds(), self.name, address, identifier
+            ),
             lambda answer: answer.kind == NAK or (answer.kind, answer.address) == (ACK, address),
             deadline,
         )

@@ -79,9 +79,19 @@ def request(xid: int, mac: bytes, seconds: int, host_name: str, offer: Answer) -
     return _message(_REQUEST, xid, mac, seconds, host_name, options)
 
 
-def renew(xid: int, mac: bytes, seconds: int, host_name: str, address: bytes) -> bytes:
-    """Return the message that asks every server to prolong the lease of `address`."""
-    return _message(_REQUEST, xid, mac, seconds, host_name, address=address)
+def renew(
+    xid: int,
+    mac: bytes,
+    seconds: int,
+    host_name: str,
+    address: bytes,
+    identifier: "bytes | None" = None,
+) -> bytes:
+    """Return the message that asks every server to prolong the lease of `address`.
+
+    `identifier` is how the client has named itself (option 61), None for its MAC, b"" for nothing.
+    """
+    return _message(_REQUEST, xid, mac, seconds, host_name, address=address, identifier=identifier)
 
 
 def decline(xid: int, mac: bytes, offer: Answer) -> bytes:
@@ -98,13 +108,15 @@ def _message(
     host_name: str,
     options: bytes = b"",
     address: bytes = NOWHERE,
+    identifier: "bytes | None" = None,
 ) -> bytes:
     data = bytes((_TO_SERVER,)) + _ETHERNET + b"\0" + xid.to_bytes(4, "big")
     # Who has an address gets the answer there; the others ask for a broadcast.
     flags = _BROADCAST if address == NOWHERE else b"\0\0"
     data += min(seconds, 0xFFFF).to_bytes(2, "big") + flags + address + bytes(12)
     data += mac.ljust(16, b"\0") + bytes(192) + _COOKIE
-    data += _option(_KIND, bytes((kind,))) + _option(_CLIENT, _ETHERNET[:1] + mac) + options
+    named = _ETHERNET[:1] + mac if identifier is None else identifier[:255]
+    data += _option(_KIND, bytes((kind,))) + (_option(_CLIENT, named) if named else b"") + options
     if kind != _DECLINE:  # RFC 2131, table 5
         name = host_name.encode("ascii", "ignore")[:63]
         data += _option(_HOST_NAME, name) if name else b""

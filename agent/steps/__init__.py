@@ -5,9 +5,10 @@ ones. A step that the settings switch off is skipped. If a step fails that `fata
 fails and the platform is told why; the failure of any other step is a warning.
 
 Before them (commands/provision.py): stop if this is not Azure, if another agent is enabled, or if
-this VM has been provisioned; then fetch the instance metadata. After them: report Ready, write the
-marker, disable the unit. So everything that can fail does so before Ready is reported, which makes
-the platform remove the CD; and marker and unit follow an accepted report only.
+this VM has been provisioned; begin to generate host keys, and fetch the instance metadata. After
+them: report Ready, write the marker, disable the unit. So everything that can fail does so before
+Ready is reported, which makes the platform remove the CD; and marker and unit follow an accepted
+report only.
 """
 
 from agent.steps.custom_data import CUSTOM_DATA
@@ -30,7 +31,6 @@ __all__ = ["DISABLE", "EARLY", "HOST_KEYS", "MARKER", "READY", "STEPS"]
 
 STEPS = (
     MEDIA,  # read host name, user, password and customData from the provisioning CD
-    HOST_KEYS,  # generate host keys, without which sshd lets nobody in
     PROFILE,  # make sure that the platform said anything at all
     HOST_NAME,  # set it in the kernel, /etc/hostname and /etc/hosts
     PUBLISH_HOST_NAME,  # renew a DHCP lease, so that DNS learns the new name
@@ -40,11 +40,11 @@ STEPS = (
     SSH_KEYS,  # authorize the user's keys, where sshd looks for them
     PASSWORD,  # set the password, or lock it
     LOGIN,  # make sure that the user can log in
+    HOST_KEYS,  # wait for host keys, without which sshd lets nobody in; begun before all others
     CUSTOM_DATA,  # save it, and run it if the settings say so
     USER_DATA,  # save it
     KVP,  # record the success for the Hyper-V host
 )
-# Carried out before the metadata are fetched, too: they need no network, and take long or should
-# come before DHCP.
-EARLY = (HOST_KEYS, HOST_NAME)
+# Carried out before the metadata are fetched, too: it should come before DHCP.
+EARLY = (HOST_NAME,)
 # READY, MARKER and DISABLE follow; they cannot be switched off, and each needs the one before.

@@ -39,8 +39,8 @@ def changes(boot: "Boot") -> "Changes":
             yield change
         except GuestError as error:
             problems.append(str(error))
-    if boot.leases is None:
-        boot.leases = publish_host_name.leases(boot.root)
+    if boot.unnamed is None:
+        boot.unnamed = publish_host_name.addresses(boot)
     if problems:
         raise GuestError("; ".join(problems))
 

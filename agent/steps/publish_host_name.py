@@ -1,24 +1,20 @@
-"""Renew a lease of systemd-networkd, or of azready, that was got under the old host name.
+"""Have DNS learn a new host name: Azure's takes it from the DHCP request (agent/README.md).
 
-Azure's DNS learns the name from the DHCP request (agent/README.md). Without a lease there is
-nothing to do; no link is ever taken down. The files are networkd's run-time state.
+A lease that was got under the old name is prolonged under the new one, by the client that holds it
+or in its name (agent/machine/holder.py). Without a lease there is nothing to do; no link is ever
+taken down, and no address is given up.
 """
 
 import _socket
 
-from agent import programs
 from agent.change import Change, Step
-from agent.errors import GuestError
+from agent.errors import AzreadyError, GuestError
 from agent.formats import hosts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.boot import Boot
     from agent.change import Changes
-    from agent.root import Root
-
-_LEASES, _LINKS = "/run/systemd/netif/leases", "/run/systemd/netif/links"
-_LIMIT = 20.0  # seconds
 
 
 def changes(boot: "Boot") -> "Changes":
@@ -29,29 +25,25 @@ def changes(boot: "Boot") -> "Changes":
             "renew the lease of azready under the new host name",
             lambda: client.renew(boot.deadline),
         )
-    networkctl = programs.usable(boot.root, "networkctl")
-    if not networkctl or not _is_renamed(boot):
+    if not boot.root.is_live or not _is_renamed(boot):
         return
-    now = leases(boot.root)
-    before = now if boot.leases is None else boot.leases
-    for number, written in now.items():
-        if before.get(number) != written or not _is_managed(boot.root, number):
-            continue  # a lease that came after the name carries it
-        try:
-            link = _socket.if_indextoname(int(number))
-        except OSError:
-            continue
-        yield _renewal(networkctl, link)
+    from agent.machine import holder
+
+    now = holder.addresses()
+    # A lease that came after the name carries it.
+    old = now if boot.unnamed is None else now & boot.unnamed
+    for index in sorted({index for index, _ in old}):
+        if name := holder.find(boot.root, index):
+            yield _renewal(boot, index, name)
 
 
-def leases(root: "Root") -> "dict[str, int]":
-    """Return the leases of networkd: the number of the link -> when it was written (mtime, ns)."""
-    found = {}
-    for number in root.names(_LEASES):
-        status = root.status(f"{_LEASES}/{number}")
-        if number.isdigit() and status:
-            found[number] = status.st_mtime_ns
-    return found
+def addresses(boot: "Boot") -> "frozenset[tuple[int, bytes]]":
+    """Return the IPv4 addresses that this machine has, with the index of their link."""
+    if not boot.root.is_live:
+        return frozenset()
+    from agent.machine import holder
+
+    return holder.addresses()
 
 
 def _is_renamed(boot: "Boot") -> bool:
@@ -62,25 +54,26 @@ def _is_renamed(boot: "Boot") -> bool:
     return bool(name) and name != boot.old_name
 
 
-def _renewal(networkctl: str, link: str) -> Change:
+def _renewal(boot: "Boot", index: int, client: str) -> Change:
+    from agent.machine import holder
+
     def renew() -> None:
-        result = programs.run([networkctl, "reconfigure", link], limit=_LIMIT)
-        if result.code:
-            raise GuestError(f"{networkctl} reconfigure {link} {result}")
+        try:
+            holder.tell(boot.root, index, boot.log, boot.deadline)
+        except GuestError:
+            raise
+        except AzreadyError as error:
+            raise GuestError(str(error)) from None
 
-    return Change(f"renew the lease of {link} under the new host name", renew)
-
-
-def _is_managed(root: "Root", number: str) -> bool:
-    content = root.read(f"{_LINKS}/{number}") or b""
-    return any(
-        line.startswith(b"NETWORK_FILE=") and line != b"NETWORK_FILE="
-        for line in content.splitlines()
-    )
+    try:
+        link = _socket.if_indextoname(index)
+    except OSError:
+        link = str(index)
+    return Change(f"renew the lease of {link} ({client}) under the new host name", renew)
 
 
 PUBLISH_HOST_NAME = Step(
     "publish_host_name",
-    "Renew a lease (of systemd-networkd, or our own) that was got under the old host name.",
+    "Renew a lease (of whatever DHCP client, or our own) that was got under the old host name.",
     changes,
 )

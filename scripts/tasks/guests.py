@@ -35,6 +35,8 @@ _INIT_SYSTEMS = {
     "runit": "runit-init",
     "s6": "s6",
     "finit": "finit-sysv",
+    # Not an init system: the clients for DHCP that distributions have (busybox has udhcpc).
+    "clients": "systemd,dbus,network-manager,dhcpcd-base,isc-dhcp-client,iproute2",
     # Not an init system: both initramfs builders. They coexist as long as the package dracut itself
     # is not installed.
     "initramfs": "systemd-sysv,dbus,initramfs-tools,dracut-core,dracut-network,iproute2,kmod,udev",

@@ -22,7 +22,7 @@ from tests.conftest import TOP
 # console are gone with the container.
 SAID = """\
 #!/bin/sh
-{executable} provision --force >>/var/lib/said 2>&1
+{executable} provision --force "$@" >>/var/lib/said 2>&1
 code=$?
 echo $code >/run/ended
 exit $code

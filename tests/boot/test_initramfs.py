@@ -1,6 +1,6 @@
 """dracut and initramfs-tools build azready into a real initramfs, and what they built is run.
 
-It runs in a chroot, with a read-only root to make ready. No kernel starts here; what the kernel and
+It runs in a chroot, with a read-only root to make ready, and a network that nobody has configured. No kernel starts here; what the kernel and
 its drivers do before is not part of this.
 """
 
@@ -17,6 +17,12 @@ from build.cache import BuildError
 from scripts.tasks import guests, nspawn
 from tests.boot import lab
 from tests.conftest import FROZEN
+from tests.network import WHY_NOT, network
+
+pytestmark = [
+    pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT),
+    pytest.mark.skipif(not shutil.which("dnsmasq"), reason="dnsmasq is not installed"),
+]
 
 # maker -> (how an initramfs is built and unpacked in the root, where the real root is while it
 # runs, how it runs the script)
@@ -29,8 +35,7 @@ MAKERS = {
     "initramfs-tools": (
         "echo CONFIG_RD_GZIP=y >/boot/config-6.1.0 && mkinitramfs -o /var/initramfs 6.1.0 && unmkinitramfs /var/initramfs /var/unpacked",
         "root",
-        # The network is up already, which is what this file says to configure_networking.
-        "export rootmnt=/root DEVICE=lo IP=dhcp; : >/run/net-lo.conf; sh /scripts/local-bottom/azready",
+        "export rootmnt=/root; sh /scripts/local-bottom/azready",
     ),
 }
 # A file system of its own, because what is remounted is the file system, not the folder.
@@ -94,20 +99,14 @@ def test_a_first_boot_in_the_initramfs_happens_once(
 ) -> None:
     maker, root = built
     _, place, run = MAKERS[maker]
-    words = [
-        "unshare",
-        "--mount",
-        "/bin/sh",
-        "-c",
-        RUN,
-        "sh",
-        str(root / "var/unpacked"),
-        place,
-        run,
-        str(tmp_path),
-    ]
-    assert lab.simulated(lab.plain(tmp_path), words) == ["Ready"]
+    words = ["/bin/sh", "-c", RUN, "sh", str(root / "var/unpacked"), place, run, str(tmp_path)]
+    with network() as net:
+        platform = net.simulator()
+        net.dnsmasq("--dhcp-option=121,0.0.0.0/0,10.9.0.1")
+        text = net.start(words, net.guest).communicate(timeout=120)[0]
+        assert platform.communicate(timeout=10)[0] == "['Ready'] []\n", text
     said = (tmp_path / "first").read_text()
+    assert "] eth0 has 10.9.0." in said
     assert f"disable azready: remove {init.SYSTEMS[maker].enabled(Root(str(root)))[0]}" in said
     assert (tmp_path / "second").read_text() == said
     assert (tmp_path / "hostname").read_text() == "web-1\n"

@@ -746,32 +746,6 @@ def test_a_rule_that_visudo_refuses_is_not_put_in_place(
     assert list((root / "etc/sudoers.d").iterdir()) == []
 
 
-def test_a_changed_host_name_is_published_where_networkd_manages_a_lease(
-    make: Callable[[str], pathlib.Path],
-) -> None:
-    root = make("busybox")
-    (root / "bin/networkctl").write_text('#!/bin/sh\necho "$@" >>/asked\n')
-    (root / "bin/networkctl").chmod(0o755)
-    netif = root / "run/systemd/netif"
-    for kind, number, text in (
-        ("leases", "1", "x"),
-        ("links", "1", "ADMIN_STATE=configured\nNETWORK_FILE=/etc/a.network\n"),
-        ("leases", "77777", "x"),
-        ("links", "2", ""),
-    ):
-        (netif / kind).mkdir(parents=True, exist_ok=True)
-        (netif / kind / number).write_text(text)
-    first = boot(root, VM())
-    assert (root / "asked").read_text() == "reconfigure lo\n"
-    assert "renew the lease of lo under the new host name" in first.said
-    (root / "asked").unlink()
-    same = boot(
-        root, VM(vm_id="11111111-2222-3333-4444-555555555555", computer_name=os.uname().nodename)
-    )
-    assert same.code == 0, same.said
-    assert not (root / "asked").exists()
-
-
 def test_check_after_a_first_boot_is_content(make: Callable[[str], pathlib.Path]) -> None:
     root = make("nothing")
     vm = dataclasses.replace(WITH_PASSWORD, public_keys=())

@@ -14,9 +14,9 @@ import pytest
 from agent import boot, programs
 from agent.azure import http
 from agent.azure.retry import Deadline
-from agent.commands import provision
+from agent.commands import common
 from agent.errors import UsageError
-from agent.machine import dhcp, links
+from agent.machine import dhcp, links, outside
 from agent.machine import network as network_of_kernel
 from agent.protocol.netlink import Address, Link, Route
 from agent.root import Root
@@ -251,7 +251,7 @@ def test_systemd_runs_it_outside_of_the_sandbox(
         ran.append(words)
         return programs.Result(len(ran) - 1, "azready [0.1] looks\nazready [0.2] eth0 has it\n")
 
-    monkeypatch.setattr(dhcp, "_is_confined", lambda: True)
+    monkeypatch.setattr(outside, "is_confined", lambda: True)
     monkeypatch.setattr(programs, "usable", lambda _, name: f"/usr/bin/{name}")
     monkeypatch.setattr(programs, "run", run)
     monkeypatch.setattr(network_of_kernel, "survey", lambda: known)
@@ -337,13 +337,13 @@ def test_what_is_not_ours_shows_somebody_else(
     [({}, 5.0), ({"--dhcp": "auto"}, 5.0), ({"--dhcp": "now"}, 0.0), ({"--dhcp": "never"}, None)],
 )
 def test_when_a_lease_is_asked_for(options: dict[str, str], seconds: "float | None") -> None:
-    assert provision.grace(options, Config()) == seconds
-    assert provision.grace({}, Config({"dhcp": "never"})) is None
+    assert common.grace(options, Config()) == seconds
+    assert common.grace({}, Config({"dhcp": "never"})) is None
 
 
 def test_another_word_is_refused() -> None:
     with pytest.raises(UsageError, match="--dhcp 'yes' is unknown: use one of never, auto, now"):
-        provision.grace({"--dhcp": "yes"}, Config())
+        common.grace({"--dhcp": "yes"}, Config())
 
 
 class Asked:

@@ -392,3 +392,25 @@ def test_a_new_init_system_is_one_declaration(
     perform(uninstall.changes(root, "/usr/local/bin/azready"), Lines())
     assert list(uninstall.changes(root, "/usr/local/bin/azready")) == []
     assert init.installed(root) == []
+
+
+def test_the_unit_may_read_the_cd_whatever_else_is_protected() -> None:
+    """ProtectClock= alone forbids every other device (systemd issue 18142)."""
+    lines = init.SYSTEMS["systemd"].unit("/a").splitlines()
+    assert {"ProtectClock=yes", "DevicePolicy=closed", "DeviceAllow=block-* r"} <= set(lines)
+
+
+def test_the_unit_starts_beside_the_system_and_not_after_it() -> None:
+    lines = init.SYSTEMS["systemd"].unit("/a").splitlines()
+    assert {"DefaultDependencies=no", "Conflicts=shutdown.target"} <= set(lines)
+    after = " ".join(line for line in lines if line.startswith("After="))
+    assert "local-fs.target" in after
+    assert not {"sysinit.target", "basic.target", "network"} & set(after.split())
+
+
+@pytest.mark.parametrize("name", ["dracut", "initramfs-tools"])
+def test_the_initramfs_needs_no_network_tools(name: str) -> None:
+    text = init.SYSTEMS[name].unit("/a") + "".join(init.SYSTEMS[name].flags.values())
+    assert "/a provision --dhcp now" in text
+    for word in ("configure_networking", "neednet", "ip=", "depends", "systemd/network"):
+        assert word not in text

@@ -97,6 +97,81 @@ def test_a_program_starts_with_our_signal_mask() -> None:
     assert "SigBlk:\t0000000000000000" in programs.run(["/bin/cat", "/proc/self/status"]).output
 
 
+# Beside our own work
+
+
+def test_programs_run_side_by_side_and_are_waited_for_once() -> None:
+    beside = programs.Beside()
+    began = time.monotonic()
+    for name in ("a", "b", "c"):
+        beside.start(name, ["/bin/sh", "-c", f"sleep .4; echo {name}; exit 3"])
+    assert not beside.has_ended()
+    assert beside.knows("b")
+    assert str(beside.wait("b")) == "exited with status 3: b"
+    assert not beside.knows("b")
+    assert {beside.wait(name).output for name in ("c", "a")} == {"a\n", "c\n"}
+    assert time.monotonic() - began < 1
+    assert beside.has_ended()
+    beside.end()
+
+
+def test_what_has_ended_long_ago_is_no_failure() -> None:
+    beside = programs.Beside()
+    beside.start("a", ["/bin/echo", "done"], limit=0.2)
+    time.sleep(0.4)
+    assert beside.has_ended()
+    assert beside.wait("a") == programs.Result(0, "done\n")
+
+
+def test_one_that_hangs_beside_is_killed_when_its_time_is_up(started: "Started") -> None:
+    beside = programs.Beside()
+    beside.start("a", started.script(DAEMON + "sleep 60\n"), limit=0.5)
+    with pytest.raises(programs.TimeUp):
+        beside.wait("a")
+    assert started.alive() == set()
+
+
+def test_the_end_kills_all_that_run_beside(started: "Started") -> None:
+    beside = programs.Beside()
+    for name in ("a", "b"):
+        beside.start(name, started.script("me\nsleep 60\n"))
+    while len(started.numbers()) < 2:
+        time.sleep(0.01)
+    beside.end()
+    assert started.alive() == set()
+    beside.end()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_signal_while_one_is_waited_for_leaves_the_others_to_the_end(started: "Started") -> None:
+    def late(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    beside = programs.Beside()
+    old = signal.signal(signal.SIGTERM, late)
+    try:
+        for name in ("a", "b"):
+            beside.start(
+                name, started.script(f"me\n[ {name} = b ] || kill -TERM {os.getpid()}\nsleep 60\n")
+            )
+            time.sleep(0.2)
+    except KeyboardInterrupt:
+        pass
+    finally:
+        signal.signal(signal.SIGTERM, old)
+    beside.end()
+    assert started.alive() == set()
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+
+
+def test_one_that_cannot_be_started_beside_is_an_error() -> None:
+    beside = programs.Beside()
+    with pytest.raises(GuestError, match="cannot run /no/such"):
+        beside.start("a", ["/no/such"])
+    assert beside.has_ended()
+
+
 # Runaways
 
 
