@@ -9,6 +9,14 @@ from scripts.bootlab.kernels import Kernel
 
 
 @dataclasses.dataclass(frozen=True)
+class Instead:
+    """What a guest gets instead of azready: `put` gets its root; `inputs` is all that decides."""
+
+    put: Callable[[pathlib.Path], None]
+    inputs: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Guest:
     """A system that can be booted.
 
@@ -33,6 +41,7 @@ class Guest:
     initrd: Callable[[pathlib.Path, Kernel, pathlib.Path], None] | None = None
     arguments: str = "quiet"  # of the kernel
     memory: int = 512  # MB
+    instead: Instead | None = None
 
 
 _S41 = "/etc/init.d/S41azready"

@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 
 from rich.progress import track
 from rich.table import Table
@@ -25,10 +26,12 @@ from build.__main__ import FREEZERS
 from build.cache import BuildError, console
 from scripts.simulator import namespace, platform, scenario
 from scripts.simulator.server import Simulator
-from scripts.tasks import figures, guests, late
+from scripts.tasks import figures, guests, late, race
+from scripts.tasks.contenders import CONTENDERS
 
 FILE = toolchain.output()
 _WRITES = re.compile(r'(?:open|openat|creat)\([^"]*"([^"]+)".*O_(?:WRONLY|RDWR)')
+_RUNS = 30
 _IGNORED = ("/dev/null", "/dev/tty")
 _STARTS = re.compile(
     r"^\d*\s*(?:clone|clone3|fork|vfork)\(.*= \d+$"
@@ -53,7 +56,7 @@ class Candidate:
         self.written = 0
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
@@ -64,10 +67,13 @@ def main() -> int:
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help="another reporter; repeatable",
+        help="another reporter; repeatable; with --boot, NAME=FILE, a program without arguments",
     )
     parser.add_argument(
-        "--runs", type=int, default=30, metavar="N", help="runs of each (default: %(default)s)"
+        "--runs",
+        type=_positive,
+        metavar="N",
+        help=f"runs of each (default: {_RUNS}; with --boot, boots in each image: {race.BOOTS})",
     )
     parser.add_argument(
         "--file",
@@ -85,9 +91,25 @@ def main() -> int:
         action="store_true",
         help="measure how soon Ready follows an address that comes late",
     )
-    options = parser.parse_args()
+    parser.add_argument(
+        "--boot",
+        action="store_true",
+        help="boot virtual machines: seconds from the kernel's start to Ready and to the login",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        choices=[one.name for one in CONTENDERS],
+        help="with --boot: only these, and those of --against; repeatable",
+    )
+    options = parser.parse_args(arguments)
     if options.callgrind:
         return check_budget()
+    if options.boot:
+        return race.main(options.only, options.against, options.runs or race.BOOTS)
+    options.runs = options.runs or _RUNS
     file = str(options.file.absolute())
     candidates = [
         Candidate("azready report ready", [file, "report", "ready"]),
@@ -114,6 +136,13 @@ def main() -> int:
         return 1
     _print(candidates, options.file, options.runs)
     return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def check_budget() -> int:
