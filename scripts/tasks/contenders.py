@@ -46,13 +46,21 @@ RemainAfterExit=yes
 [Install]
 WantedBy=multi-user.target
 """
-# cloud-init and the agent make new host keys by default, even where the image has some.
-_KEEP_KEYS = {
-    "cloud-init": ("etc/cloud/cloud.cfg.d/90-keys.cfg", "ssh_deletekeys: false\n"),
-    "walinuxagent": ("etc/waagent.conf", "Provisioning.RegenerateSshHostKeyPair=n\n"),
+# What each image needs besides its packages. cloud-init: the network's settings are the image's, as
+# in the others. The agent: Debian's settings leave the provisioning to cloud-init, and its unit
+# starts only where the processor says Hyper-V, which that of the boot lab does not.
+_FILES = {
+    "cloud-init": {"etc/cloud/cloud.cfg.d/90-race.cfg": "network: {config: disabled}\n"},
+    "walinuxagent": {
+        "etc/waagent.conf": "Provisioning.Agent=waagent\n",
+        "etc/systemd/system/walinuxagent.service.d/race.conf": "[Unit]\nConditionVirtualization=\n",
+    },
 }
-# The image has the network's settings, as the other images.
-_KEEP_NETWORK = ("etc/cloud/cloud.cfg.d/90-network.cfg", "network: {config: disabled}\n")
+# By default, these two make new host keys even where the image has some.
+_KEEPING = {
+    "cloud-init": {"etc/cloud/cloud.cfg.d/91-keys.cfg": "ssh_deletekeys: false\n"},
+    "walinuxagent": {"etc/waagent.conf": "Provisioning.RegenerateSshHostKeyPair=n\n"},
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,12 +106,11 @@ class Contender:
             if not keys:
                 shapes.write(root / "etc/systemd/system/host-keys.service", _HOST_KEYS)
                 shapes.enable(root, "host-keys.service")
-        if keys and self.name in _KEEP_KEYS:
-            place, text = _KEEP_KEYS[self.name]
-            with open(root / place, "a") as file:
-                file.write(text)
-        if self.name == "cloud-init":
-            shapes.write(root / _KEEP_NETWORK[0], _KEEP_NETWORK[1])
+        for files in (_FILES, _KEEPING if keys else {}):
+            for place, text in files.get(self.name, {}).items():
+                (root / place).parent.mkdir(parents=True, exist_ok=True)
+                with open(root / place, "a") as file:
+                    file.write(text)
 
 
 CONTENDERS = (

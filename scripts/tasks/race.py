@@ -47,7 +47,7 @@ journalctl --boot --output short-monotonic --unit systemd-networkd --no-pager
 _PROCESSES = """\
 systemctl is-system-running --wait >/dev/null
 for place in /proc/[0-9]*; do
-    line=$(tr '\\0\\n' '  ' <$place/cmdline) && [ -n "$line" ] && echo "$line"
+    line=$(tr '\\0\\n' '  ' <$place/cmdline) && [ -n "$line" ] && printf '%s\\n' "$line"
 done 2>/dev/null
 true
 """
