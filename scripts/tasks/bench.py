@@ -104,11 +104,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         choices=[one.name for one in CONTENDERS],
         help="with --boot: only these, and those of --against; repeatable",
     )
+    parser.add_argument(
+        "--host-keys",
+        choices=race.IMAGES,
+        help="with --boot: only images that have SSH host keys, or only images that have none",
+    )
     options = parser.parse_args(arguments)
     if options.callgrind:
         return check_budget()
     if options.boot:
-        return race.main(options.only, options.against, options.runs or race.BOOTS)
+        return race.main(
+            options.only, options.against, options.runs or race.BOOTS, options.host_keys
+        )
     options.runs = options.runs or _RUNS
     file = str(options.file.absolute())
     candidates = [

@@ -30,6 +30,7 @@ from scripts.tasks.standings import EVENTS, Added, Boot, Record
 
 FOLDER = toolchain.TOP / "dist/race"
 BOOTS = 5
+IMAGES = {"no": (False,), "yes": (True,)}  # of --host-keys
 _CLOCK = re.compile(r"race-uptime ([0-9.]+)")
 # Until the port answers. Each knock is a new connection: one that nobody answers would be repeated
 # only after a second, and then after two.
@@ -56,14 +57,18 @@ _KNOWN = re.compile(r"systemd|dbus|sshd|agetty|init$|\(sd-pam\)|sudo$|sh$|bash$|
 _CACHES = ("var/cache", "var/log", "var/lib/apt", "tmp")
 
 
-def main(only: Sequence[str], words: Sequence[str], boots: int) -> int:
-    """Race the contenders named `only`, or all, and those of --against; return the exit status."""
+def main(only: Sequence[str], words: Sequence[str], boots: int, kind: str | None = None) -> int:
+    """Race the contenders named `only`, or all, and those of --against; return the exit status.
+
+    `kind` is a key of IMAGES; without, both kinds race.
+    """
     try:
         others = against(words)
         chosen = [one for one in CONTENDERS if not only or one.name in only]
         given = [*(f"--only {name}" for name in only), *(f"--against {word}" for word in words)]
+        given += [f"--host-keys {kind}"] if kind else []
         command = " ".join(["scripts/bench --boot", f"--runs {boots}", *given])
-        run([*chosen, *others], boots, command)
+        run([*chosen, *others], IMAGES.get(kind or "", (False, True)), boots, command)
     except (BuildError, LabError, ValueError) as error:
         console.print(f"error: {error}", markup=False)
         return 2 if isinstance(error, ValueError) else 1
@@ -86,13 +91,15 @@ def against(words: Sequence[str]) -> list[Contender]:
     return found
 
 
-def run(contenders: Sequence[Contender], boots: int, command: str) -> Record:
+def run(contenders: Sequence[Contender], kinds: Sequence[bool], boots: int, command: str) -> Record:
     """Race, print the tables, and write() to dist/race after each boot.
+
+    `kinds` are those of the images: whether they have SSH host keys.
 
     `command` is what a person types to repeat it. Raises BuildError, LabError.
     """
     boot.prepare([GUESTS["systemd"]])
-    guests = [(one, keys, one.guest(keys=keys)) for one in contenders for keys in (False, True)]
+    guests = [(one, keys, one.guest(keys=keys)) for one in contenders for keys in kinds]
     machines = {guest.name: images.hardware(guest, FOLDER / guest.name) for _, _, guest in guests}
     private = private_key()
     base = measured(dataclasses.replace(GUESTS["systemd"], instead=Instead(_nothing, "")))
@@ -104,7 +111,7 @@ def run(contenders: Sequence[Contender], boots: int, command: str) -> Record:
         cd = disks.cd(cloud.vm, FOLDER / "cd.iso")
         for number in range(1, boots + 1):
             for one, keys, guest in guests:
-                first = number == 1 and not keys
+                first = number == 1 and keys == kinds[0]
                 loads.append(os.getloadavg()[0])
                 with Machine(
                     cloud,

@@ -129,14 +129,16 @@ def test_a_wrong_contender_is_refused(
     assert says in re.sub(r"\s+", " ", capsys.readouterr().out)
 
 
-@pytest.mark.parametrize("words", [["--runs", "0"], ["--runs", "few"], ["--only", "nobody"]])
+@pytest.mark.parametrize(
+    "words", [["--runs", "0"], ["--runs", "few"], ["--only", "nobody"], ["--host-keys", "x"]]
+)
 def test_wrong_words_are_refused(words: list[str]) -> None:
     with pytest.raises(SystemExit):
         bench.main(["--boot", *words])
 
 
 def test_who_races(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    called: list[tuple[list[str], int, str]] = []
+    called: list[tuple[object, ...]] = []
     monkeypatch.setattr(
         race, "run", lambda found, *rest: called.append(([one.name for one in found], *rest))
     )
@@ -144,8 +146,10 @@ def test_who_races(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> N
     file.touch()
     assert bench.main(["--boot"]) == 0
     word = f"mine={file}"
-    assert bench.main(["--boot", "--only", "bash", "--against", word, "--runs", "7"]) == 0
+    more = ["--only", "bash", "--against", word, "--runs", "7", "--host-keys", "yes"]
+    assert bench.main(["--boot", *more]) == 0
+    repeat = f"scripts/bench --boot --runs 7 --only bash --against {word} --host-keys yes"
     assert called == [
-        ([one.name for one in CONTENDERS], 5, "scripts/bench --boot --runs 5"),
-        (["bash", "mine"], 7, f"scripts/bench --boot --runs 7 --only bash --against {word}"),
+        ([one.name for one in CONTENDERS], (False, True), 5, "scripts/bench --boot --runs 5"),
+        (["bash", "mine"], (True,), 7, repeat),
     ]
