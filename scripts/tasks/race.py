@@ -111,7 +111,10 @@ def run(contenders: Sequence[Contender], kinds: Sequence[bool], boots: int, comm
         cd = disks.cd(cloud.vm, FOLDER / "cd.iso")
         for number in range(1, boots + 1):
             for one, keys, guest in guests:
-                first = number == 1 and keys == kinds[0]
+                if one.name not in record.added:
+                    packages, size = measured(guest)
+                    record.added[one.name] = Added(packages - base[0], size - base[1], ())
+                    console.print(f"  {one.name}: {record.added[one.name]}", markup=False)
                 loads.append(os.getloadavg()[0])
                 with Machine(
                     cloud,
@@ -120,12 +123,7 @@ def run(contenders: Sequence[Contender], kinds: Sequence[bool], boots: int, comm
                     FOLDER / guest.name / str(number),
                 ) as machine:
                     machine.expect(cloud.vm.admin_username, private)
-                    events, memory, left = _watched(machine, count=first)
-                record.boots.append(Boot(one.name, keys, events, memory))
-                if first:
-                    packages, size = measured(guest)
-                    record.added[one.name] = Added(packages - base[0], size - base[1], left)
-                said = ", ".join(f"{event} {at:.1f}" for event, at in events.items())
+                    said = _watch(machine, one.name, record, keys=keys)
                 console.print(f"  {guest.name} {number}: {said}", markup=False)
                 record.about = _about(number, loads)
                 write(record, command, FOLDER)
@@ -178,18 +176,29 @@ def _fresh(hardware: Hardware, cd: pathlib.Path) -> Hardware:
     return dataclasses.replace(hardware, disk=used, cd=cd)
 
 
-def _watched(machine: Machine, *, count: bool) -> tuple[dict[str, float], float, tuple[str, ...]]:
-    """Watch a boot; return events, megabytes in use, and, with `count`, the processes left."""
-    login = _login(machine)
-    machine.wait_report()
-    said = machine.run(_FACTS.format(user=machine.cloud.vm.admin_username))
+def _watch(machine: Machine, name: str, record: Record, *, keys: bool) -> str:
+    """Watch a boot and record it; return what is to be told.
+
+    A boot that ends in no login, or no Ready, is recorded without times.
+    """
+    try:
+        login = _login(machine)
+        machine.wait_report()
+        said = machine.run(_FACTS.format(user=machine.cloud.vm.admin_username))
+        if not record.of(name, keys=keys):
+            left = _left(machine.run(_PROCESSES))
+            record.added[name] = dataclasses.replace(record.added[name], left=left)
+    except (LabError, subprocess.TimeoutExpired) as error:
+        record.boots.append(Boot(name, keys, {}, 0.0))
+        return str(error)
     # The console is read at once, so the least delay of a few is next to none.
     zero = min(at - float(m[1]) for at, line in machine.lines if (m := _CLOCK.search(line)))
-    left = _left(machine.run(_PROCESSES)) if count else ()
-    found = {name: at - machine.started - zero for name, at in _seen(machine).items()}
+    found = {event: at - machine.started - zero for event, at in _seen(machine).items()}
     found |= {"login": login - zero}
-    found |= {name: at for name, at in inside(said).items() if at > 0}
-    return {name: round(found[name], 3) for name in EVENTS if name in found}, _memory(said), left
+    found |= {event: at for event, at in inside(said).items() if at > 0}
+    events = {event: round(found[event], 3) for event in EVENTS if event in found}
+    record.boots.append(Boot(name, keys, events, _memory(said)))
+    return ", ".join(f"{event} {at:.1f}" for event, at in events.items())
 
 
 def _login(machine: Machine) -> float:

@@ -23,7 +23,10 @@ _COLUMNS = (
 
 @dataclasses.dataclass(frozen=True)
 class Boot:
-    """One boot: `events` are seconds, `memory` is what is in use at the login, in megabytes."""
+    """One boot: `events` are seconds, `memory` is what is in use at the login, in megabytes.
+
+    Without any events, it ended in no login or no Ready.
+    """
 
     contender: str
     keys: bool
@@ -121,6 +124,7 @@ def markdown(record: Record, command: str) -> str:
 
 def _row(record: Record, name: str, *, keys: bool) -> list[str]:
     added = record.added[name]
+    memory = [one.memory for one in record.of(name, keys=keys) if one.events]
     shares = [record.share(name, event, keys=keys) for event in ("Ready", "login")]
     return [
         name,
@@ -129,7 +133,7 @@ def _row(record: Record, name: str, *, keys: bool) -> list[str]:
         " / ".join(f"{share:.2f}" if share else "-" for share in shares) if name != FIRST else "",
         str(added.packages),
         f"{added.size / 1e6:.1f}",
-        f"{statistics.median(one.memory for one in record.of(name, keys=keys)):.0f}",
+        f"{statistics.median(memory):.0f}" if memory else "-",
         str(len(added.left)),
     ]
 

@@ -28,7 +28,8 @@ def picture(record: Record) -> str:
         for name in record.names
         for event in EVENTS
     ]
-    scale = _WIDTH / max(times)
+    end = max(times) or 1.0
+    scale = _WIDTH / end
     parts: list[svg.Element] = []
     parts += _legend()
     y = 70
@@ -39,7 +40,7 @@ def picture(record: Record) -> str:
             parts += _line(record, name, keys=keys, y=y, scale=scale)
             y += _ROW
         y += 26
-    parts += _axis(y - 26, max(times), scale)
+    parts += _axis(y - 26, end, scale)
     width, height = _LEFT + _WIDTH + _RIGHT, y + 14
     paper = svg.Rect(width=width, height=height, fill="#ffffff", rx=6)
     return f"{svg.SVG(viewBox=svg.ViewBoxSpec(0, 0, width, height), elements=[paper, *parts])}\n"

@@ -78,6 +78,12 @@ def test_the_table(record: Record) -> None:
     assert "on a busy machine" in page
 
 
+def test_a_boot_that_failed_has_no_times() -> None:
+    record = Record([Boot("other", True, {}, 0.0)], {"other": Added(1, 1_000_000, ())})
+    assert standings.rows(record, keys=True) == [["other", "-", "-", "- / -", "1", "1.0", "-", "0"]]
+    assert ">other<" in timeline.picture(record)
+
+
 def test_a_record_is_read_as_it_was_written(record: Record, tmp_path: pathlib.Path) -> None:
     record.write(tmp_path / "race.json")
     assert standings.read(tmp_path / "race.json") == record
