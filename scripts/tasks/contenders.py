@@ -46,6 +46,7 @@ RemainAfterExit=yes
 [Install]
 WantedBy=multi-user.target
 """
+# The agent takes eject(1) for granted, which its package does not ask for.
 # What each image needs besides its packages. cloud-init: the network's settings are the image's, as
 # in the others. The agent: Debian's settings leave the provisioning to cloud-init, and its unit
 # starts only where the processor says Hyper-V, which that of the boot lab does not.
@@ -118,7 +119,7 @@ CONTENDERS = (
     Contender("bash", "bash and curl", "bash,curl", _FOLDER / "report.sh"),
     Contender("python", "Python script", "python3", _FOLDER / "report.py"),
     Contender("cloud-init", "cloud-init", "cloud-init", provisions=True),
-    Contender("walinuxagent", "Azure Linux agent", "waagent", provisions=True),
+    Contender("walinuxagent", "Azure Linux agent", "waagent,eject", provisions=True),
 )
 
 
