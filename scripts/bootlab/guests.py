@@ -9,6 +9,14 @@ from scripts.bootlab.kernels import Kernel
 
 
 @dataclasses.dataclass(frozen=True)
+class Instead:
+    """What a guest gets instead of azready: `put` gets its root; `inputs` is all that decides."""
+
+    put: Callable[[pathlib.Path], None]
+    inputs: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Guest:
     """A system that can be booted.
 
@@ -36,6 +44,7 @@ class Guest:
     arguments: str = "quiet"  # of the kernel
     memory: int = 512  # MB
     tree: str = ""
+    instead: Instead | None = None
 
 
 PLAIN = "plain"  # a root of Debian without an init system

@@ -67,7 +67,8 @@ def built(guest: Guest) -> pathlib.Path:
         raise LabError(f"{file} is missing: run scripts/build --arch {guest.machine}")
     kernel = kernels.kernel(guest.machine)
     source = root_of(guest)
-    inputs = key(str(source), str(kernel.image), toolchain.sha256(file), guest.name, *_RECIPES)
+    reporter = guest.instead.inputs if guest.instead else toolchain.sha256(file)
+    inputs = key(str(source), str(kernel.image), reporter, guest.name, *_RECIPES)
 
     def make(place: pathlib.Path) -> None:
         with tempfile.TemporaryDirectory(dir=place) as scratch:
@@ -113,7 +114,10 @@ def shaped(
     guest.shape(root)
     if guest.settings:
         (root / "etc/azready.toml").write_text(guest.settings)
-    install(guest, root)
+    if guest.instead:
+        guest.instead.put(root)
+    else:
+        install(guest, root)
 
 
 def install(guest: Guest, root: pathlib.Path) -> None:

@@ -68,6 +68,8 @@ def endpoint(service: str, request: Request) -> str:
     if service == "imds":
         return "imds"
     query = urllib.parse.urlsplit(request.target).query
+    if query.startswith("comp=config&"):
+        return "config"
     return {"comp=health": "health", "comp=versions": "versions"}.get(query, "goalstate")
 
 
@@ -108,6 +110,9 @@ def _wireserver(request: Request, vm: VM) -> Reply:
             f"<Versions><Supported>{supported}</Supported></Versions>".encode(),
             note="versions",
         )
+    kind = dict(urllib.parse.parse_qsl(url.query)).get("type", "")
+    if request.method == "GET" and endpoint("wireserver", request) == "config" and kind in _CONFIGS:
+        return Reply(200, _config(kind, vm), note=kind)
     if url.path not in ("/machine", "/machine/") or url.query not in (
         "comp=goalstate",
         "comp=health",
@@ -359,6 +364,30 @@ _ROLE_INSTANCE = """
       </RoleInstance>""".replace("\n", "\r\n")
 _CONFIG = "http://168.63.129.16:80/machine/1?comp=config&amp;type="
 _FIRST = "&amp;incarnation=1"
+# What a goal state refers to. The Azure Linux agent (2.7: goal_state.py) reports nothing without,
+# and reads the names of deployment, role and instance from the first.
+_CONFIGS = {
+    "hostingEnvironmentConfig": """<?xml version="1.0" encoding="utf-8"?>
+<HostingEnvironmentConfig version="1.0.0.0" goalStateIncarnation="{incarnation}">
+  <Deployment name="{container}" guid="{{{container}}}" incarnation="0" />
+  <Incarnation number="1" instance="{name}" guid="{{{container}}}" />
+  <Role guid="{{{container}}}" name="{name}" settleTimeSeconds="0" />
+</HostingEnvironmentConfig>
+""",
+    "sharedConfig": """<?xml version="1.0" encoding="utf-8"?>
+<SharedConfig version="1.0.0.0" goalStateIncarnation="{incarnation}">
+  <Deployment name="{container}" guid="{{{container}}}" incarnation="0" />
+  <Incarnation number="1" instance="{name}" guid="{{{container}}}" />
+  <Role guid="{{{container}}}" name="{name}" />
+</SharedConfig>
+""",
+}
+
+
+def _config(kind: str, vm: VM) -> bytes:
+    values = {"incarnation": vm.incarnation, "container": vm.container_id, "name": vm.name}
+    text = _CONFIGS[kind].format(**{name: escape(value) for name, value in values.items()})
+    return text.replace("\n", "\r\n").encode()
 
 
 def _goal_state(vm: VM, roles: str) -> str:

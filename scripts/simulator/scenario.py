@@ -1,9 +1,9 @@
 """Reads scenarios, which say what the simulated platform answers, from TOML.
 
-A scenario lists answers per endpoint: `[[goalstate]]`, `[[health]]`, `[[imds]]`, `[[versions]]`.
-They are used in order, each for one request or for several (`times`). After the last one, the
-endpoint answers as a healthy platform does. `[vm]` changes what the healthy platform says about the
-machine. `scenarios/README.md` lists every key.
+A scenario lists answers per endpoint: `[[goalstate]]`, `[[health]]`, `[[imds]]`, `[[versions]]`,
+`[[config]]`. They are used in order, each for one request or for several (`times`). After the last
+one, the endpoint answers as a healthy platform does. `[vm]` changes what the healthy platform says
+about the machine. `scenarios/README.md` lists every key.
 """
 
 import dataclasses
@@ -12,7 +12,7 @@ import tomllib
 from typing import Any
 
 FOLDER = pathlib.Path(__file__).with_name("scenarios")
-ENDPOINTS = ("goalstate", "health", "imds", "versions")
+ENDPOINTS = ("goalstate", "health", "imds", "versions", "config")
 FOREVER = 1 << 30
 # The public half of a key that was made for this purpose and thrown away.
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAICQP7u66/ERJgBYWOwiKcB2ZCaZlJlR/IPqvZXbWigkN azureuser"

@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 
 from rich.progress import track
 from rich.table import Table
@@ -25,11 +26,13 @@ from build.__main__ import FREEZERS
 from build.cache import BuildError, console
 from scripts.simulator import namespace, platform, scenario
 from scripts.simulator.server import Simulator
-from scripts.tasks import cold, figures, guests, late
+from scripts.tasks import cold, figures, guests, late, race
+from scripts.tasks.contenders import CONTENDERS
 
 FILE = toolchain.output()
 FLOOR = "static C"
 _WRITES = re.compile(r'(?:open|openat|creat)\([^"]*"([^"]+)".*O_(?:WRONLY|RDWR)')
+_RUNS = 30
 _IGNORED = ("/dev/null", "/dev/tty")
 _STARTS = re.compile(
     r"^\d*\s*(?:clone|clone3|fork|vfork)\(.*= \d+$"
@@ -56,7 +59,7 @@ class Candidate:
         self.written = 0
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Measure and print; return the exit status."""
     parser = argparse.ArgumentParser(
         prog="scripts/bench",
@@ -67,10 +70,13 @@ def main() -> int:
         action="append",
         default=[],
         metavar="NAME=COMMAND",
-        help="another reporter; repeatable",
+        help="another reporter; repeatable; with --boot, NAME=FILE, a program without arguments",
     )
     parser.add_argument(
-        "--runs", type=int, default=30, metavar="N", help="runs of each (default: %(default)s)"
+        "--runs",
+        type=_positive,
+        metavar="N",
+        help=f"runs of each (default: {_RUNS}; with --boot, boots in each image: {race.BOOTS})",
     )
     parser.add_argument(
         "--file",
@@ -93,9 +99,32 @@ def main() -> int:
         action="store_true",
         help="measure starts from a disk whose files are in no cache",
     )
-    options = parser.parse_args()
+    parser.add_argument(
+        "--boot",
+        action="store_true",
+        help="boot virtual machines: seconds from the kernel's start to Ready and to the login",
+    )
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        metavar="NAME",
+        choices=[one.name for one in CONTENDERS],
+        help="with --boot: only these, and those of --against; repeatable",
+    )
+    parser.add_argument(
+        "--host-keys",
+        choices=race.IMAGES,
+        help="with --boot: only images that have SSH host keys, or only images that have none",
+    )
+    options = parser.parse_args(arguments)
     if options.callgrind:
         return check_budget()
+    if options.boot:
+        return race.main(
+            options.only, options.against, options.runs or race.BOOTS, options.host_keys
+        )
+    options.runs = options.runs or _RUNS
     file = str(options.file.absolute())
     candidates = [
         Candidate("azready report ready", [file, "report", "ready"]),
@@ -171,6 +200,13 @@ def measure_cold(candidates: list[Candidate], runs: int) -> int:
             table.add_row(one.name, *cells, f"{size:.2f}")
     console.print(table)
     return 0
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise ValueError
+    return number
 
 
 def check_budget() -> int:

@@ -7,6 +7,7 @@ import pathlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from xml.etree import ElementTree
 
 import pytest
 
@@ -235,6 +236,18 @@ def test_what_azure_would_refuse_is_refused_and_said(
     assert ask(platform, service, method, target, headers, body)[0] == status
     assert any(problem in text for text in platform.problems), platform.problems
     assert platform.reports == []
+
+
+def test_what_the_goal_state_refers_to_is_there(platform: Simulator) -> None:
+    _, state = ask(platform, "wireserver", "GET", "/machine/?comp=goalstate", VERSION)
+    for name in ("HostingEnvironmentConfig", "SharedConfig"):
+        url = ElementTree.fromstring(state).findtext(f".//{name}") or ""
+        target = url.removeprefix("http://168.63.129.16:80")
+        status, body = ask(platform, "wireserver", "GET", target, VERSION)
+        assert (status, ElementTree.fromstring(body).tag) == (200, name)
+    assert (
+        ask(platform, "wireserver", "GET", "/machine/1?comp=config&type=other", VERSION)[0] == 404
+    )
 
 
 def test_what_azure_accepts_is_accepted(platform: Simulator) -> None:
