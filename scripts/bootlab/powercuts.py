@@ -26,8 +26,7 @@ _ACCOUNTS = {"passwd": 7, "shadow": 9, "group": 4, "gshadow": 4}  # fields: pass
 _INSIDE = """\
 sshd -t 2>&1
 visudo -qc 2>&1
-pwck -qr 2>&1 | grep -v "no matching\\|does not exist\\|no changes"
-grpck -r 2>&1
+{ pwck -qr; grpck -r; } 2>&1 | grep -v "directory .* does not exist\\|no changes"
 for key in /etc/ssh/ssh_host_*_key; do
     [ "$(ssh-keygen -y -P "" -f $key | cut -d" " -f1,2)" = "$(cut -d" " -f1,2 $key.pub)" ] ||
         echo "$key and $key.pub differ"

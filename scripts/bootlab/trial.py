@@ -102,12 +102,13 @@ class Trial:
                 machine.expect(self.vm.admin_username, self.key)
             yield machine
 
-    def ready(self, machine: Machine, limit: float = PATIENCE) -> float:
+    def ready(self, machine: Machine) -> float:
         """Wait until Ready is accepted; return when, by the monotonic clock. Raises LabError."""
         with self.checking("Ready"):
-            seconds = machine.wait_report("Ready", limit)
-        self.results["Ready"] = Result("passed", seconds=seconds)
-        return machine.started + seconds
+            seen = self.event(lambda event: event.report, machine, "a report is accepted")
+            self.require(seen.report == "Ready", f"the platform was told {_said(seen)}")
+        self.results["Ready"] = Result("passed", seconds=seen.at - machine.started)
+        return seen.at
 
     def login(self, machine: Machine) -> float:
         """Wait until the user is let in; return when, by the monotonic clock. Raises LabError."""
@@ -139,6 +140,14 @@ class Trial:
             machine,
             "the DHCP server gives a lease",
         ).at
+
+    def free(self, machine: Machine) -> float:
+        """Return when there were a lease and host keys: from then on only the platform is needed.
+
+        To make the keys takes an emulated machine long. Raises LabError.
+        """
+        made = [at for at, line in list(machine.lines) if "generate host keys" in line]
+        return max([self.leased(machine), *(machine.started + at for at in made)])
 
     def event(self, condition: Callable[[Event], object], machine: Machine, what: str) -> Event:
         """Wait for an event of the platform and return it. Raises LabError."""
@@ -180,3 +189,7 @@ class Trial:
         self.require(set(reports) == {self.fault.report}, f"the platform accepted {reports}")
         problems = self.cloud.problems()
         self.require(not problems, f"Azure would object: {problems}")
+
+
+def _said(event: Event) -> str:
+    return f"{event.report}: {event.http.description}" if event.http else "nothing"
