@@ -190,7 +190,7 @@ class Machine:
     def plug(self, tap: str, mac: str = MAC) -> None:
         """Put another NIC into the slot while the machine is on. Raises LabError."""
         add = {"type": "tap", "id": "late", "ifname": tap, "script": "no", "downscript": "no"}
-        device = {"driver": "virtio-net-pci", "netdev": "late", "mac": mac, "bus": "slot"}
+        device = {"driver": "virtio-net-pci", "netdev": "late", "mac": mac, "bus": "free"}
         with socket.socket(socket.AF_UNIX) as connection:
             connection.connect(str(self._folder / "qmp"))
             with connection.makefile("rw") as stream:
@@ -326,7 +326,7 @@ class Machine:
             inside = f",file={hardware.cd},format=raw,readonly=on" if hardware.cd else ""
             drive = ["-drive", f"if=none,id=cd,media=cdrom{inside}", *drive]
         if hardware.slot:
-            words += ["-device", "pcie-root-port,id=slot"]
+            words += ["-device", "pcie-root-port,id=free"]
             words += ["-qmp", f"unix:{self._folder / 'qmp'},server=on,wait=off"]
         clock = ["-rtc", f"base={hardware.clock}"] if hardware.clock else []
         return [*words, *firmware, *drive, *clock]
