@@ -113,9 +113,10 @@ class Proof:
             self._ready("Ready", machine)
             self._host_name_and_login(machine, vm)
             gone = f"test ! -e {self.guest.link} && test ! -L {self.guest.link}"
-            self._check("disabled", lambda: bool(machine.run(gone) or True))
+            self._check("disabled", lambda: not machine.run(gone))
             self._failed(machine)
-            self._check("console", lambda: "provisioned: Ready was reported" in machine.text)
+            text = "the console does not show that Ready was reported"
+            self._check("console", lambda: "provisioned: Ready was reported" in machine.text, text)
             machine.switch_off(self.guest.off)
 
     def _second(self, hardware: Hardware, vm: VM, key: pathlib.Path) -> None:

@@ -70,6 +70,7 @@ class Cloud:
         self._server: dhcp.Server | None = None
         self._taps = 0
         self._running: list[subprocess.Popen[bytes]] = []
+        self._over = False
 
     @property
     def vm(self) -> VM:
@@ -179,20 +180,30 @@ class Cloud:
     ) -> "subprocess.Popen[bytes]":
         """Start a command in the namespace, which dies with the calling thread at the latest.
 
-        Its output is a pipe, its errors go to `log`, else there, too.
+        Its output is a pipe, its errors go to `log`, else there, too. Raises LabError after kill().
         """
         words = ["setpriv", "--pdeathsig", "KILL", "--", *self.inside, *command]
         pipe = subprocess.PIPE
-        with open(log, "ab") if log else contextlib.nullcontext(subprocess.STDOUT) as errors:
+        with (
+            self._lock,
+            open(log, "ab") if log else contextlib.nullcontext(subprocess.STDOUT) as errors,
+        ):
+            if self._over:
+                raise LabError("the lab was ended")
             process = subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=errors)
-        self._running.append(process)
+            self._running.append(process)
         return process
 
     def kill(self) -> None:
-        """End everything that was started in the network, from any thread; who waits is told."""
-        for process in self._running:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+        """End everything that was started in the network, from any thread; who waits is told.
+
+        Nothing is started from then on.
+        """
+        with self._lock:
+            self._over = True
+            for process in self._running:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
 
     def reports(self, since: float = 0.0) -> list[str]:
         """Return the accepted reports since a time of the monotonic clock."""

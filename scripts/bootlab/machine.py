@@ -24,7 +24,7 @@ from scripts.bootlab import LabError
 from scripts.bootlab.cloud import Cloud, wait
 
 T = TypeVar("T")
-PATIENCE = 300.0  # seconds; an emulated machine on a busy one is slow
+PATIENCE = 600.0  # seconds; an emulated machine on a busy one is slow
 ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
 MAC = "00:0d:3a:12:34:56"
 # QEMU 7.2 without KVM gets cmpxchg16b wrong, and kernels then end in a double fault; five levels of

@@ -186,7 +186,8 @@ def write(proofs: "Sequence[Proof | Trial]", path: pathlib.Path) -> None:
             )
             if result.state != "passed":
                 kind = "failure" if result.state == "failed" else "skipped"
-                ElementTree.SubElement(case, kind, message=result.text.splitlines()[0])
+                message = result.text.partition("\n")[0]
+                ElementTree.SubElement(case, kind, message=message).text = result.text
     path.parent.mkdir(parents=True, exist_ok=True)
     ElementTree.ElementTree(suites).write(path, encoding="utf-8", xml_declaration=True)
 

@@ -83,6 +83,15 @@ def test_the_machines_own_namespace_is_refused(
         pass
 
 
+def test_nothing_starts_in_a_lab_that_was_ended(tmp_path: pathlib.Path) -> None:
+    with Cloud(tmp_path) as running:
+        process = running.start(["sleep", "60"])
+        running.kill()
+        assert process.wait(10) == -signal.SIGKILL
+        with pytest.raises(LabError, match="was ended"):
+            running.start(["sleep", "60"])
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_nothing_outlives_the_lab(tmp_path: pathlib.Path, number: signal.Signals) -> None:
     script = (

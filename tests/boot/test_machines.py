@@ -83,7 +83,9 @@ def test_the_results_are_junit(tmp_path: pathlib.Path) -> None:
     boot.write([proof], tmp_path / "results.xml")
     text = (tmp_path / "results.xml").read_text()
     assert f'tests="{len(CHECKS)}" failures="1" skipped="1"' in text
-    assert '<failure message="it &lt;never&gt; came" />' in text
+    assert (
+        '<failure message="it &lt;never&gt; came">it &lt;never&gt; came\nand more</failure>' in text
+    )
 
 
 def _commands(folder: pathlib.Path) -> Iterator[str]:
