@@ -130,7 +130,7 @@ def _layered(root: pathlib.Path, kernel: Kernel, place: pathlib.Path) -> None:
     )
 
 
-def _bare(root: pathlib.Path, kernel: Kernel, place: pathlib.Path) -> None:
+def _unlayered(root: pathlib.Path, kernel: Kernel, place: pathlib.Path) -> None:
     """The root stays read-only, and there is nothing to write to."""
     del root
     disks.initrd(kernel, place, mode="ro")
@@ -181,10 +181,10 @@ def _nic_without_routes(trial: Trial) -> None:
     with trial.boot(dataclasses.replace(trial.hardware(), nics=second)) as machine:
         trial.ready(machine)
         trial.rest(machine)
-        trial.require(
-            f"inet {trial.cloud.address(_OTHER_MAC)}/" in machine.run("ip -4 addr show dev eth1"),
-            "the second NIC has no address",
-        )
+        address = machine.run("ip -4 addr show dev eth1")
+        trial.require(f"inet {trial.cloud.address(_OTHER_MAC)}/" in address, f"eth1: {address}")
+        routes = machine.run("ip -4 route show dev eth1")
+        trial.require("via" not in routes, f"the second NIC has a route: {routes}")
 
 
 def _every_link(root: pathlib.Path) -> None:
@@ -223,7 +223,7 @@ def _guest(guest: Guest, name: str, **changes: Any) -> Guest:
     return dataclasses.replace(guest, name=f"{guest.name}-{name}", **changes)
 
 
-_READ_ONLY = _guest(_SYSTEMD, "read-only", shape=_kept_read_only, initrd=_bare)
+_READ_ONLY = _guest(_SYSTEMD, "read-only", shape=_kept_read_only, initrd=_unlayered)
 _ALL = (
     Fault("dhcp-late", "20 s without DHCP", (_SYSTEMD, _BUSYBOX), _dhcp_late),
     Fault(

@@ -32,7 +32,7 @@ for key in /etc/ssh/ssh_host_*_key; do
         echo "$key and $key.pub differ"
 done
 find /etc /home /var/lib/azready -xdev -name ".*.azready" -o -name ".ssh_host_*"
-find /etc/ssh /etc/sudoers.d /home /var/lib/azready -type f -empty
+find /etc/ssh /etc/sudoers.d /home/*/.ssh /var/lib/azready -type f -empty
 true
 """
 
