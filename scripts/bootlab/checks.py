@@ -70,6 +70,7 @@ class Proof:
         show: Callable[[str], object] | None = None,
     ) -> None:
         self.guest = guest
+        self.name = guest.name
         self.folder = folder
         self.results: dict[str, Result] = {}
         self.cloud = Cloud(folder)

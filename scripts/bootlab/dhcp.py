@@ -29,7 +29,8 @@ class Settings:
     """How the server answers; may be changed while it runs.
 
     `silent_until` is a time of the monotonic clock, before which nothing is answered; `lease` is
-    in seconds; `routes` are destination, prefix length and gateway, of options 121 and 249.
+    in seconds; `routes` are destination, prefix length and gateway, of options 121 and 249, which
+    the MACs of `without_routes` do not get.
     """
 
     silent_until: float = 0.0
@@ -41,6 +42,7 @@ class Settings:
         (platform.IMDS, 32, GATEWAY),
     )
     mtu: int = 0
+    without_routes: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,16 +120,17 @@ class Server:
     def _message(self, kind: int, asked: bytes, address: str) -> bytes:
         settings = self.settings
         packed = socket.inet_aton
+        ways = () if asked[28:34].hex(":") in settings.without_routes else settings.routes
         routes = b"".join(
             bytes([length]) + packed(place)[: -(-length // 8)] + packed(gateway)
-            for place, length, gateway in settings.routes
+            for place, length, gateway in ways
         )
         options = {
             53: bytes([kind]),
             54: packed(platform.WIRESERVER),
             51: struct.pack(">I", settings.lease),
             1: packed("255.255.255.0"),
-            3: packed(GATEWAY) if settings.routes else b"",
+            3: packed(GATEWAY) if ways else b"",
             6: packed(platform.WIRESERVER),
             15: b"example.internal.cloudapp.net",
             26: struct.pack(">H", settings.mtu) if settings.mtu else b"",

@@ -23,7 +23,7 @@ $busybox mount -t devtmpfs dev /dev
 for module in $($busybox cat /modules/order); do $busybox insmod /modules/$module; done
 while [ ! -e /dev/vda ]; do $busybox usleep 20000; done
 $busybox mount -t ext4 -o {mode} /dev/vda /root
-$busybox mount --move /dev /root/dev
+{more}$busybox mount --move /dev /root/dev
 $busybox umount /proc /sys
 exec $busybox switch_root /root /sbin/init
 """
@@ -56,14 +56,16 @@ def initrd(
     *,
     modules: tuple[str, ...] = (*DISK, *NETWORK, *DRIVE),
     mode: str = "rw",
+    more: str = "",
 ) -> pathlib.Path:
     """Write an initial RAM disk that loads modules and starts /sbin/init of the disk.
 
-    `mode` is how the root is mounted, "rw" or "ro". Returns its path.
+    `mode` is how the root is mounted, "rw" or "ro"; `more` are lines that may change /root then.
+    Returns its path.
     """
     with tempfile.TemporaryDirectory() as scratch:
         top = pathlib.Path(scratch, "top")
-        lay_out(kernel, top, _INIT.format(mode=mode))
+        lay_out(kernel, top, _INIT.format(mode=mode, more=more))
         files = kernel.loading(*modules)
         for file in files:
             shutil.copy(file, top / "modules" / file.name)

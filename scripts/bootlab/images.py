@@ -4,12 +4,14 @@ A guest is a root of the distribution's packages, shaped as the author of an ima
 azready is put by `azready install --root`: nothing of azready's is written by hand.
 """
 
+import inspect
 import os
 import pathlib
 import shutil
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable
 
 from build import toolchain
 from build.cache import key, made
@@ -68,7 +70,8 @@ def built(guest: Guest) -> pathlib.Path:
     kernel = kernels.kernel(guest.machine)
     source = root_of(guest)
     reporter = guest.instead.inputs if guest.instead else toolchain.sha256(file)
-    inputs = key(str(source), str(kernel.image), reporter, guest.name, *_RECIPES)
+    recipes = [*_RECIPES, *{_recipe(part) for part in (guest.shape, guest.initrd) if part}]
+    inputs = key(str(source), str(kernel.image), reporter, guest.name, *recipes)
 
     def make(place: pathlib.Path) -> None:
         with tempfile.TemporaryDirectory(dir=place) as scratch:
@@ -88,6 +91,11 @@ def built(guest: Guest) -> pathlib.Path:
         if other.stat().st_mtime < time.time() - _KEPT:
             shutil.rmtree(other, ignore_errors=True)
     return place
+
+
+def _recipe(function: Callable[..., object]) -> bytes:
+    """Return the module that makes a part of a guest: guests with faults have their own."""
+    return pathlib.Path(inspect.getfile(function)).read_bytes()
 
 
 def root_of(guest: Guest) -> pathlib.Path | None:

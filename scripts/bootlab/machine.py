@@ -6,11 +6,13 @@ used only if a kernel was seen to start with it (kvm.py).
 
 import contextlib
 import dataclasses
+import json
 import os
 import pathlib
 import re
 import shlex
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -59,6 +61,8 @@ class Hardware:
     drive: bool = True
     cd: pathlib.Path | None = None
     nics: tuple[tuple[str, str], ...] = ()
+    nics_before: tuple[tuple[str, str], ...] = ()
+    slot: bool = False
     clock: str = ""  # of the hardware, as "2031-01-01T00:00:00"; "": this machine's
 
 
@@ -183,6 +187,26 @@ class Machine:
         except LabError as error:
             raise LabError(f"{error}; {command!r} said: {said}") from None
 
+    def plug(self, tap: str, mac: str = MAC) -> None:
+        """Put another NIC into the slot while the machine is on. Raises LabError."""
+        add = {"type": "tap", "id": "late", "ifname": tap, "script": "no", "downscript": "no"}
+        device = {"driver": "virtio-net-pci", "netdev": "late", "mac": mac, "bus": "free"}
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(str(self._folder / "qmp"))
+            with connection.makefile("rw") as stream:
+                stream.readline()  # the greeting
+                for command, words in {
+                    "qmp_capabilities": {},
+                    "netdev_add": add,
+                    "device_add": {**device, "romfile": ""},
+                }.items():
+                    stream.write(json.dumps({"execute": command, "arguments": words}) + "\n")
+                    stream.flush()
+                    while "event" in (said := json.loads(stream.readline())):
+                        pass
+                    if "return" not in said:
+                        raise LabError(f"QEMU refuses {command}: {said}")
+
     def methods(self) -> str:
         """Return how ssh may log in, as the sshd that runs says: "publickey,password".
 
@@ -288,7 +312,8 @@ class Machine:
         words += ["-smbios", f"type=3,manufacturer=Microsoft Corporation,asset={ASSET_TAG}"]
         identity = "type=1,manufacturer=Microsoft Corporation,product=Virtual Machine"
         words += ["-smbios", f"{identity},uuid={self._vm_id}"]
-        for number, (tap, mac) in enumerate([(self.cloud.tap(), MAC), *hardware.nics]):
+        nics = [*hardware.nics_before, (self.cloud.tap(), MAC), *hardware.nics]
+        for number, (tap, mac) in enumerate(nics):
             words += ["-netdev", f"tap,id=n{number},ifname={tap},script=no,downscript=no"]
             words += ["-device", f"virtio-net-pci,netdev=n{number},mac={mac},romfile="]
         if hardware.disk:
@@ -300,6 +325,9 @@ class Machine:
             drive = ["-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=cd"]
             inside = f",file={hardware.cd},format=raw,readonly=on" if hardware.cd else ""
             drive = ["-drive", f"if=none,id=cd,media=cdrom{inside}", *drive]
+        if hardware.slot:
+            words += ["-device", "pcie-root-port,id=free"]
+            words += ["-qmp", f"unix:{self._folder / 'qmp'},server=on,wait=off"]
         clock = ["-rtc", f"base={hardware.clock}"] if hardware.clock else []
         return [*words, *firmware, *drive, *clock]
 

@@ -7,6 +7,7 @@ import argparse
 import concurrent.futures
 import contextlib
 import pathlib
+import secrets
 import shutil
 import signal
 import sys
@@ -23,7 +24,9 @@ from build import packages, toolchain
 from build.cache import BuildError, console
 from scripts.bootlab import LabError, shapes
 from scripts.bootlab.checks import CHECKS, Proof, Result
+from scripts.bootlab.faults import FAULTS
 from scripts.bootlab.guests import GUESTS, Guest
+from scripts.bootlab.trial import Trial
 from scripts.tasks import guests
 
 FOLDER = toolchain.TOP / "dist/boot"
@@ -34,10 +37,12 @@ _PROGRAMS = {
     "qemu-img": "qemu-utils",
     "genisoimage": "genisoimage",
     "mke2fs": "e2fsprogs",
+    "debugfs": "e2fsprogs",
     "cpio": "cpio",
     "modprobe": "kmod",
     "ip": "iproute2",
     "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
 }
 _SHOWN = {"passed": "[green]yes[/green]", "failed": "[red]NO[/red]", "skipped": "[dim]-[/dim]"}
 
@@ -45,13 +50,20 @@ _SHOWN = {"passed": "[green]yes[/green]", "failed": "[red]NO[/red]", "skipped": 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Do what the words ask for; return the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/boot", description=__doc__.splitlines()[0])
-    parser.add_argument("--list", action="store_true", help="list the guests and exit")
-    parser.add_argument("--all", action="store_true", help="boot all guests")
+    parser.add_argument("--list", action="store_true", help="list guests and faults, and exit")
+    parser.add_argument("--all", action="store_true", help="boot all guests, and with all faults")
     parser.add_argument(
         "--guest", action="append", default=[], choices=GUESTS, metavar="NAME", help="boot this one"
     )
     parser.add_argument(
         "--root", metavar="DIR", help="boot an image of yours once: a root that has azready"
+    )
+    parser.add_argument("--faults", action="store_true", help="boot with each of the faults")
+    parser.add_argument(
+        "--fault", action="append", default=[], choices=FAULTS, metavar="NAME", help="with this one"
+    )
+    parser.add_argument(
+        "--seed", type=int, default=0, help="of the moments of power cuts (default: a new one)"
     )
     parser.add_argument("--arch", choices=("x86_64", "aarch64"), help="only guests of this machine")
     parser.add_argument("--console", action="store_true", help="show the consoles")
@@ -62,23 +74,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="where logs and results.xml go (default: dist/boot)",
     )
     options = parser.parse_args(arguments)
+    everything = options.all or options.list
     chosen = [
         guest
         for guest in GUESTS.values()
-        if (guest.name in options.guest or options.all or options.list)
+        if (guest.name in options.guest or everything) and options.arch in (None, guest.machine)
+    ]
+    trials = [
+        (fault, guest)
+        for fault in FAULTS.values()
+        for guest in fault.guests
+        if (fault.name in options.fault or options.faults or everything)
         and options.arch in (None, guest.machine)
     ]
     if options.list:
         for guest in chosen:
             console.print(f"{guest.name:<20} {guest.machine:<8} {guest.what}")
+        for fault in dict.fromkeys(fault for fault, _ in trials):
+            console.print(f"{fault.name:<20} {'fault':<8} {fault.what}")
         return 0
-    if not chosen and not options.root:
-        parser.error("name a guest with --guest, or all with --all; --list lists them")
+    if not chosen and not trials and not options.root:
+        parser.error("name a guest with --guest, a fault with --fault, or --all; see --list")
+    seed = options.seed or secrets.randbelow(1 << 32)
+    proofs: list[Proof | Trial] = []
     try:
         if options.root:
             chosen.append(own(options.root))
-        prepare(chosen)
-        proofs = prove(chosen, options.folder, show=options.console)
+        prepare([*chosen, *(guest for _, guest in trials)])
+        for guest in chosen:
+            folder, shower = options.folder / guest.name, _shower(guest.name, options.console)
+            boots = 1 if guest.tree else 4
+            proofs.append(Proof(guest, _fresh(folder), boots=boots, show=shower))
+        prove(proofs)
+        if trials:
+            console.print(f"  seed of the faults: {seed}")
+        disturbed: list[Proof | Trial] = []
+        for fault, guest in trials:
+            folder = options.folder / fault.name / guest.name
+            shower = _shower(f"{guest.name} {fault.name}", options.console)
+            disturbed.append(Trial(fault, guest, _fresh(folder), seed=seed, show=shower))
+        prove(disturbed, at_once=1)  # some are about time
+        proofs += disturbed
     except (BuildError, LabError) as error:
         return build.refuse(BuildError(str(error)))
     table(proofs)
@@ -121,23 +157,12 @@ def need() -> None:
         packages.install({"apt-get": " ".join(missing)})
 
 
-def prove(chosen: Sequence[Guest], folder: pathlib.Path, *, show: bool = False) -> list[Proof]:
-    """Boot guests, at most AT_ONCE at a time; return what was proved, in the same order.
+def prove(proofs: "Sequence[Proof | Trial]", *, at_once: int = AT_ONCE) -> None:
+    """Run proofs, a few at a time.
 
     An interruption switches all machines off. Raises BuildError.
     """
-    for guest in chosen:
-        shutil.rmtree(folder / guest.name, ignore_errors=True)
-    proofs = [
-        Proof(
-            guest,
-            folder / guest.name,
-            boots=1 if guest.tree else 4,
-            show=_shower(guest) if show else None,
-        )
-        for guest in chosen
-    ]
-    with _interruptible(), concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:
+    with _interruptible(), concurrent.futures.ThreadPoolExecutor(at_once) as pool:
         try:
             futures = {pool.submit(_timed, proof): proof for proof in proofs}
             for future in concurrent.futures.as_completed(futures):
@@ -147,24 +172,26 @@ def prove(chosen: Sequence[Guest], folder: pathlib.Path, *, show: bool = False) 
             for proof in proofs:
                 proof.cloud.kill()
             raise
-    return proofs
 
 
-def table(proofs: Sequence[Proof]) -> None:
-    """Print guest x check, and why checks failed."""
+def table(proofs: "Sequence[Proof | Trial]") -> None:
+    """Print guest x check, why checks failed, and what was measured of faults."""
     shown = Table(title="boots")
-    for column in ("guest", *CHECKS):
+    results = [name for proof in proofs for name in proof.results]
+    names = dict.fromkeys([*(name for name in CHECKS if name in results), *results])
+    for column in ("guest", *names):
         shown.add_column(column)
     for proof in proofs:
-        shown.add_row(proof.guest.name, *(_cell(proof.results[name]) for name in CHECKS))
+        cells = (_cell(proof.results[name]) if name in proof.results else "" for name in names)
+        shown.add_row(proof.name, *cells)
     console.print(shown, soft_wrap=False)
     for proof in proofs:
         for name, result in proof.results.items():
-            if result.state == "failed":
-                console.print(f"{proof.guest.name}: {name}: {result.text}", markup=False)
+            if result.text and result.state != "skipped":
+                console.print(f"{proof.name}: {name}: {result.text}", markup=False)
 
 
-def write(proofs: Sequence[Proof], path: pathlib.Path) -> None:
+def write(proofs: "Sequence[Proof | Trial]", path: pathlib.Path) -> None:
     """Write the results as JUnit XML."""
     suites = ElementTree.Element("testsuites")
     for proof in proofs:
@@ -172,7 +199,7 @@ def write(proofs: Sequence[Proof], path: pathlib.Path) -> None:
         suite = ElementTree.SubElement(
             suites,
             "testsuite",
-            name=proof.guest.name,
+            name=proof.name,
             tests=str(len(states)),
             failures=str(states.count("failed")),
             skipped=str(states.count("skipped")),
@@ -181,7 +208,7 @@ def write(proofs: Sequence[Proof], path: pathlib.Path) -> None:
             case = ElementTree.SubElement(
                 suite,
                 "testcase",
-                classname=proof.guest.name,
+                classname=proof.name,
                 name=name,
                 time=f"{result.seconds:.3f}",
             )
@@ -199,16 +226,21 @@ def _cell(result: Result) -> str:
     return _SHOWN[result.state]
 
 
-def _timed(proof: Proof) -> None:
+def _timed(proof: "Proof | Trial") -> None:
     started = time.monotonic()
     proof.run()
     failed = [name for name, result in proof.results.items() if result.state == "failed"]
     said = f"[red]failed: {', '.join(failed)}[/red]" if failed else "[green]passed[/green]"
-    console.print(f"  {proof.guest.name}: {said} in {time.monotonic() - started:.0f} s")
+    console.print(f"  {proof.name}: {said} in {time.monotonic() - started:.0f} s")
 
 
-def _shower(guest: Guest) -> Callable[[str], object]:
-    return lambda line: console.print(f"{guest.name} | {line}", markup=False)
+def _shower(name: str, wanted: bool) -> Callable[[str], object] | None:
+    return (lambda line: console.print(f"{name} | {line}", markup=False)) if wanted else None
+
+
+def _fresh(folder: pathlib.Path) -> pathlib.Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 @contextlib.contextmanager
