@@ -1,7 +1,8 @@
 """The Instance Metadata Service: one GET, answered with JSON (agent/README.md).
 
 IMDS is a help, not a condition. It has its own budget, at most a quarter of the deadline and 5
-minutes, or 10 s if the CD says enough: if it is dead, Ready is still reported.
+minutes, or 10 s if the CD says enough: if it is dead, Ready is still reported. The 10 s begin once
+there is a way to IMDS: what only IMDS knows, as userData, must not be lost because DHCP is late.
 """
 
 from agent.azure.http import Endpoint, exchange
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 DEFAULT_URL = "http://169.254.169.254"
 LONGEST_BUDGET = 300.0  # seconds
 SHORT_BUDGET = 10.0  # seconds
+LATEST = 60.0  # seconds, in which there must be a way to it if the CD says enough
 GONE_BUDGET = 70.0  # seconds that a 410 may last, as documented
 
 _TARGETS = (
@@ -29,8 +31,10 @@ _HEADERS = {"Metadata": "true"}
 
 def budget(deadline: Deadline, *, is_needed: bool = True) -> Deadline:
     """Return the part of `deadline` that IMDS may use; little if the CD says enough."""
-    longest = LONGEST_BUDGET if is_needed else SHORT_BUDGET
-    return deadline.within(min(deadline.seconds / 4, longest))
+    longest = deadline.within(min(deadline.seconds / 4, LONGEST_BUDGET)).left()
+    if is_needed:
+        return Deadline(longest)
+    return Deadline(min(longest, SHORT_BUDGET), at_most=min(longest, LATEST))
 
 
 def instance(
@@ -46,7 +50,12 @@ def instance(
 
     def once() -> imds.InstanceMetadata:
         nonlocal target, gone_until
-        response = exchange(endpoint, "GET", target, _HEADERS, None, deadline)
+        try:
+            response = exchange(endpoint, "GET", target, _HEADERS, None, deadline)
+        except Transient as failure:
+            if failure.no_way:
+                deadline.put_off()
+            raise
         status = response.status
         log.debug(
             f"instance metadata: answered with {status} {response.reason}, "

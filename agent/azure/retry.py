@@ -30,15 +30,23 @@ LAST_TRY = 1.0  # seconds kept for one try at the very end of the time
 
 
 class Deadline:
-    """A point of monotonic time, `seconds` from now; `within()` makes a nearer one."""
+    """A point of monotonic time, `seconds` from now; `within()` makes a nearer one.
 
-    def __init__(self, seconds: float) -> None:
+    It may be put off, until `at_most` seconds from now.
+    """
+
+    def __init__(self, seconds: float, at_most: float = 0.0) -> None:
         self.seconds = seconds
         self._end = monotonic() + seconds
+        self._last = max(self._end, monotonic() + at_most)
 
     def left(self) -> float:
         """Return the seconds until it is reached, 0.0 after that."""
         return max(0.0, self._end - monotonic())
+
+    def put_off(self) -> None:
+        """Have the seconds begin anew: nothing could be tried so far."""
+        self._end = min(monotonic() + self.seconds, self._last)
 
     def within(self, seconds: float) -> "Deadline":
         """Return a deadline `seconds` from now, or this one if that is earlier."""

@@ -1,5 +1,7 @@
 """The retry policy, on a clock that the test turns."""
 
+from unittest import mock
+
 import pytest
 
 from agent.azure import imds, retry
@@ -86,6 +88,52 @@ def test_imds_gets_a_quarter_of_the_deadline_and_never_more_than_five_minutes(
     clock: Clock, deadline: float, budget: float
 ) -> None:
     assert imds.budget(Deadline(deadline)).left() == budget
+
+
+@pytest.mark.parametrize(
+    ("late", "needed", "found"), [(30, False, True), (90, False, False), (90, True, True)]
+)
+def test_imds_gets_its_seconds_once_there_is_a_way_to_it(
+    late: float,
+    needed: bool,
+    found: bool,
+    clock: Clock,
+    log: Lines,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """DHCP may be late: what only IMDS knows must not be lost because the CD says enough."""
+    start = clock.now
+
+    def exchange(*_: object) -> mock.Mock:
+        if clock.now < start + late:
+            raise Transient("network unreachable", no_way=True)
+        return mock.Mock(status=200, reason="OK", body=b"{}")
+
+    monkeypatch.setattr(imds, "exchange", exchange)
+    monkeypatch.setattr(retry._Pauses, "take", lambda _, pause, no_way: clock.sleep(pause))
+    budget = imds.budget(Deadline(1200), is_needed=needed)
+    try:
+        imds.instance(mock.Mock(), budget, log)
+    except GaveUp:
+        assert not found
+        assert clock.now == pytest.approx(start + imds.LATEST, abs=2)
+    else:
+        assert found
+
+
+def test_imds_that_is_dead_costs_no_more_because_dhcp_was_late(
+    clock: Clock, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = clock.now
+
+    def exchange(*_: object) -> None:
+        raise Transient("no answer", no_way=clock.now < start + 20)
+
+    monkeypatch.setattr(imds, "exchange", exchange)
+    monkeypatch.setattr(retry._Pauses, "take", lambda _, pause, no_way: clock.sleep(pause))
+    with pytest.raises(GaveUp):
+        imds.instance(mock.Mock(), imds.budget(Deadline(1200), is_needed=False), log)
+    assert clock.now == pytest.approx(start + 20 + imds.SHORT_BUDGET, abs=2)
 
 
 def test_a_nearer_deadline_is_never_behind_the_outer_one(clock: Clock) -> None:
