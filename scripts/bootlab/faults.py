@@ -38,6 +38,8 @@ def _dhcp_late(trial: Trial) -> None:
         lease = trial.leased(machine)
         trial.require(lease >= asked.at + _LATE, "the lease was given too early")
         trial.note(f"lease after {lease - asked.at:.1f} s")
+        services = [exchange.service for exchange in trial.cloud.requests()]
+        trial.require("imds" in services, "Ready without having asked for the metadata")
         trial.rest(machine)
 
 
