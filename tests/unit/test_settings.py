@@ -95,7 +95,7 @@ wait = 0
         ("user.sudo = 'maybe'", "must be one of auto, nopasswd, password"),
         (
             "fatal = ['users']",
-            "f line 1: fatal is ['users']; must be names of steps: media, host_keys, profile",
+            "f line 1: fatal is ['users']; must be names of steps: media, profile, host_name",
         ),
         ("state_directory = '/'", "must be an absolute path"),
         ("state_directory = '/var/../etc/azready'", "must be an absolute path"),
