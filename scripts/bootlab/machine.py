@@ -34,7 +34,7 @@ _PROCESSORS = {"x86_64": "max,-cx16,la57=off", "aarch64": "cortex-a57"}
 _KVM_BOARDS = {"x86_64": "q35", "aarch64": "virt,gic-version=host"}
 _FIRMWARE = "/usr/share/qemu-efi-aarch64/QEMU_EFI.fd"
 _CONSOLES = {"x86_64": "ttyS0", "aarch64": "ttyAMA0"}
-_END = re.compile(r"lab-ended-(\d+)")
+_SAID = re.compile(r"lab-began(.*?)lab-ended-(\d+)", re.DOTALL)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -270,11 +270,11 @@ class Machine:
         """Run a command in the shell that the console has. Raises LabError."""
         self._wait_prompt()
         before = len(self.text)
-        self.type(f"{command}; echo lab-ended-$?\n")
-        found = self._wait(lambda: _END.search(self.text, before), limit, f"{command} ends")
-        lines = self.text[before : found.start()].splitlines()
-        said = [line for line in lines if "lab-ended-$?" not in line]
-        return subprocess.CompletedProcess(command, int(found[1]), "\n".join(said).strip(), "")
+        # The console shows what is typed, too, folded where its line ends: hence the quotes.
+        self.type(f"echo lab-''began; {command}; echo lab-''ended-$?\n")
+        found = self._wait(lambda: _SAID.search(self.text, before), limit, f"{command} ends")
+        said = "\n".join(found[1].splitlines()).strip()
+        return subprocess.CompletedProcess(command, int(found[2]), said, "")
 
     def _wait_prompt(self) -> None:
         """Wait for the prompt of the console's shell.
