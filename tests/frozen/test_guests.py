@@ -757,7 +757,7 @@ def test_check_after_a_first_boot_is_content(make: Callable[[str], pathlib.Path]
             asking(platform, "check", "--force"),
         )
     assert result.returncode == 0, result.stdout
-    assert "do nothing: this VM has been provisioned" in result.stdout
+    assert "nothing to do: this VM has been provisioned" in result.stdout
 
 
 @pytest.mark.parametrize("drive", ["junk", "blank"])
