@@ -334,7 +334,7 @@ def test_environment_and_arguments_are_those_of_the_process(
         variables = {"JOURNAL_STREAM": f"{status.st_dev}:{status.st_ino}", "EMPTY": ""}
         subprocess.run([*snapshot.command(), "report", "g\xf6ne"], env=variables, stderr=log)
         log.seek(0)
-        assert log.read().startswith("<3>error: unknown report 'g\xf6ne'")
+        assert log.read().startswith("<3>unknown report 'g\xf6ne'")
 
 
 # Little memory.
