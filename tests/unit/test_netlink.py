@@ -97,3 +97,22 @@ def test_the_answer_to_a_change_is_its_error() -> None:
     assert netlink.error(message(2, struct.pack("=i", -17) + bytes(16))) == 17
     with pytest.raises(netlink.NetlinkError, match="a change with a message 3"):
         netlink.error(message(3, bytes(4)))
+
+
+def test_a_link_is_switched_on_with_its_mtu() -> None:
+    """rtnetlink(7): struct ifinfomsg, IFF_UP as flag and mask, IFLA_MTU."""
+    for mtu, attributes in ((0, b""), (1400, struct.pack("=HHI", 8, 4, 1400))):
+        data = netlink.switch_on(3, mtu)
+        length, kind, flags = struct.unpack_from("=IHH", data)
+        assert (length, kind, flags & 5) == (len(data), 16, 5)  # NLM_F_REQUEST, NLM_F_ACK
+        assert struct.unpack_from("=BxHiII", data, 16) == (0, 0, 3, 1, 1)
+        assert data[32:] == attributes
+
+
+def test_an_address_is_taken_from_a_link() -> None:
+    """rtnetlink(7): struct ifaddrmsg, IFA_LOCAL."""
+    data = netlink.remove_address(3, bytes((10, 0, 0, 4)), 24)
+    length, kind = struct.unpack_from("=IH", data)
+    assert (length, kind) == (len(data), 21)
+    assert struct.unpack_from("=BBBBI", data, 16) == (2, 24, 0, 0, 3)
+    assert data[24:] == struct.pack("=HH4B", 8, 2, 10, 0, 0, 4)
