@@ -36,6 +36,7 @@ class Keys:
         self.left = [f"{_FOLDER}/{name}" for name in names if name.startswith(".ssh_host_")]
         there = [name for name in names if name.startswith("ssh_host_") and name.endswith("_key")]
         usable = [name for name in there if _is_usable(keygen, name)]
+        self._is_first = not usable
         # Of several some may be missing on purpose, unless an earlier run was interrupted.
         wanted = [kind for kind in _KINDS if _name(kind) in there or self.left or not usable]
         self.missing = [kind for kind in wanted if _name(kind) not in usable]
@@ -59,8 +60,11 @@ class Keys:
         return self._beside is not None and self._beside.has_ended()
 
     def first(self) -> str:
-        """Wait for the kind that is made fastest; return where its private key is, "" without."""
-        kind = self.missing[-1] if self.missing else ""
+        """Wait for the kind that is made fastest; return where its private key is.
+
+        "" if there is none, or if sshd has another key already and need not wait for this one.
+        """
+        kind = self.missing[-1] if self.missing and self._is_first else ""
         return _unfinished(kind) if kind and self._is_made(kind) else ""
 
     def finish(self) -> None:
