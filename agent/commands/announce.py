@@ -4,11 +4,9 @@ A first boot does this by itself, and under systemd has it done outside of the s
 (agent/machine/holder.py).
 """
 
-import posix
-
 from agent.azure.retry import Deadline
 from agent.commands import common
-from agent.errors import EXIT_DONE, GuestError, PrivilegeError
+from agent.errors import EXIT_DONE, GuestError
 from agent.machine import holder
 
 TYPE_CHECKING = False
@@ -18,8 +16,7 @@ if TYPE_CHECKING:
 
 def run(options: "dict[str, str]", log: "Log") -> int:
     """Tell every client that holds a lease; what fails is one error at the end."""
-    if posix.geteuid() != 0:
-        raise PrivilegeError("this command talks to DHCP clients and needs root: run it as root")
+    common.need_root("talks to DHCP clients")
     root = common.tree({})
     deadline = Deadline(common.seconds(options, common.LEASE_DEADLINE))
     if problems := holder.announce(root, holder.addresses(), log, deadline):

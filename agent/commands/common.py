@@ -50,6 +50,12 @@ def tree(options: "Options", *, changes: bool = False) -> "Root":
     return root
 
 
+def need_root(what: str) -> None:
+    """Raise PrivilegeError unless this is root; `what` is what the command does."""
+    if posix.geteuid() != 0:
+        raise PrivilegeError(f"this command {what} and needs root: run it as root")
+
+
 def config(root: "Root", options: "Options") -> "Config":
     """Return the settings in --config, else those of the tree. Raises UsageError, GuestError."""
     from agent.settings import load

@@ -4,11 +4,9 @@ A first boot does this by itself, and under systemd has it done outside of the s
 (agent/machine/dhcp.py).
 """
 
-import posix
-
 from agent.azure.retry import Deadline
 from agent.commands import common
-from agent.errors import EXIT_DONE, EXIT_FAILED, PrivilegeError
+from agent.errors import EXIT_DONE, EXIT_FAILED
 from agent.machine.dhcp import Client
 
 TYPE_CHECKING = False
@@ -18,8 +16,7 @@ if TYPE_CHECKING:
 
 def run(options: "dict[str, str]", log: "Log") -> int:
     """Get one lease; no lease is a failure, but not where the network is configured."""
-    if posix.geteuid() != 0:
-        raise PrivilegeError("this command configures the network and needs root: run it as root")
+    common.need_root("configures the network")
     client = Client(common.tree({}), log)
     deadline = Deadline(common.seconds(options, common.LEASE_DEADLINE))
     while client.turn(deadline, no_way=True) and not client.lease and deadline.left():
