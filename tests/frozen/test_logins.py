@@ -110,6 +110,13 @@ def test_an_sshd_whose_host_keys_are_being_made_is_asked_nevertheless(
     assert first.reports == ["ProvisioningFailed"], first.said
 
 
+def fails_and_lets_nobody_in(root: pathlib.Path, key: pathlib.Path, why: str) -> None:
+    first = boot(root, VM(public_keys=(guests.make_key(key, "planted"),)))
+    assert first.reports == ["ProvisioningFailed"], first.said
+    assert why in first.said
+    assert not lets_in(root, key=key)
+
+
 def lets_in(root: pathlib.Path, *, key: pathlib.Path | None = None, password: str = "") -> bool:
     try:
         with guests.Sshd(root) as server:
@@ -267,11 +274,7 @@ def test_nobody_gets_in_while_nologin_is_there(
 ) -> None:
     (root / SSH).write_text(f"{HEAD}UsePAM {pam}\n")
     (root / "etc/nologin").write_text("closed\n")
-    key = guests.make_key(tmp_path / "key", "planted")
-    first = boot(root, VM(public_keys=(key,)))
-    assert first.reports == ["ProvisioningFailed"], first.said
-    assert "remove /etc/nologin" in first.said
-    assert not lets_in(root, key=tmp_path / "key")
+    fails_and_lets_nobody_in(root, tmp_path / "key", "remove /etc/nologin")
 
 
 @pytest.mark.parametrize("strict", ["yes", "no"])
@@ -280,22 +283,14 @@ def test_keys_in_a_folder_that_the_user_cannot_enter_do_not_count(
 ) -> None:
     (root / SSH).write_text(f"{HEAD}AuthorizedKeysFile /srv/keys/%u\nStrictModes {strict}\n")
     (root / "srv/keys").mkdir(mode=0o700)
-    key = guests.make_key(tmp_path / "key", "planted")
-    first = boot(root, VM(public_keys=(key,)))
-    assert first.reports == ["ProvisioningFailed"], first.said
-    assert "azureuser cannot read /srv/keys (mode 0700)" in first.said
-    assert not lets_in(root, key=tmp_path / "key")
+    fails_and_lets_nobody_in(root, tmp_path / "key", "azureuser cannot read /srv/keys (mode 0700)")
 
 
 def test_a_home_that_the_user_cannot_reach_fails_the_run(
     root: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     (root / "home").chmod(0o700)
-    key = guests.make_key(tmp_path / "key", "planted")
-    first = boot(root, VM(public_keys=(key,)))
-    assert first.reports == ["ProvisioningFailed"], first.said
-    assert "azureuser cannot read /home (mode 0700)" in first.said
-    assert not lets_in(root, key=tmp_path / "key")
+    fails_and_lets_nobody_in(root, tmp_path / "key", "azureuser cannot read /home (mode 0700)")
 
 
 def test_a_lock_in_passwd_is_none_for_keys_any_more(
