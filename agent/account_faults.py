@@ -11,7 +11,7 @@ from agent.formats.accounts import PASSWD, SHADOW, entry, number
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from agent.formats.accounts import Account
     from agent.root import Root
@@ -21,13 +21,16 @@ _LOCKS = ("!", "*")
 _CHANGED, _MAX, _EXPIRES = 2, 4, 7  # fields of shadow(5), in days
 
 
-def faults(root: "Root", account: "Account", shell: str) -> "Iterator[tuple[str, Change | None]]":
+def faults(
+    root: "Root", account: "Account", login_shell: "Callable[[], str]"
+) -> "Iterator[tuple[str, Change | None]]":
     """Yield (the fault, what puts it right or None) for an account. Raises GuestError.
 
-    `shell` is the one to give to an account that has none to log in with, if the image has it.
+    `login_shell` returns the shell for an account that has none to log in with.
     """
     name = account.name
     if why := _shell_fault(root, account):
+        shell = login_shell()
         change = Change(
             f"set the shell of {name} to {shell}", lambda: _set_shell(root, name, shell)
         )

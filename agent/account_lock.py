@@ -26,7 +26,6 @@ class Locked:
         self._fd = -1
 
     def __enter__(self) -> None:
-        self._root.make_folders("/etc")
         place = self._root.shown(_LOCK)
         end = monotonic() + LOCK_LIMIT
         try:

@@ -30,16 +30,16 @@ def create(root: "Root", name: str, home: str, shell: str, log: "Log") -> None:
 
 def _command(root: "Root", name: str, home: str, shell: str) -> "list[str]":
     """Return the command that creates the account, [] if there is no tool for it."""
-    if root.read(PASSWD) is None:
+    useradd = programs.usable(root, "useradd")
+    adduser = "" if useradd else _busybox_adduser(root)
+    if not (useradd or adduser) or root.read(PASSWD) is None:
         return []  # every tool needs a passwd to start from
     group_exists = bool(accounts.entry(root.read(GROUP) or b"", name))
-    if useradd := programs.usable(root, "useradd"):
+    if useradd:
         group = ["--gid", name] if group_exists else ["--user-group"]
         return [useradd, "--no-create-home", "--home-dir", home, "--shell", shell, *group, name]
-    if adduser := _busybox_adduser(root):
-        group = ["-G", name] if group_exists else []
-        return [adduser, "-D", "-H", "-h", home, "-s", shell, *group, name]
-    return []
+    group = ["-G", name] if group_exists else []
+    return [adduser, "-D", "-H", "-h", home, "-s", shell, *group, name]
 
 
 def _busybox_adduser(root: "Root") -> str:

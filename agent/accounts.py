@@ -27,8 +27,7 @@ _FIRST_SANE_DAY = 18262
 
 def find(root: "Root", name: str) -> "Account | None":
     """Return the account `name`, None if it does not exist. Raises GuestError."""
-    fields = accounts.entry(_read(root, PASSWD), name)
-    return accounts.account(fields) if fields else None
+    return accounts.find(_read(root, PASSWD), name)
 
 
 def find_person(root: "Root", name: str) -> "Account | None":
@@ -38,8 +37,9 @@ def find_person(root: "Root", name: str) -> "Account | None":
     """
     if why := accounts.refusal(name):
         raise GuestError(f"the user name {name!r} is refused: {why}")
-    account = find(root, name)
-    if not account and (other := twin(root, name)):
+    passwd = _read(root, PASSWD)
+    account = accounts.find(passwd, name)
+    if not account and (other := accounts.twin(passwd, name)):
         raise GuestError(
             f"the user name {name!r} is refused: there is {other} already, and sudo does not "
             "tell upper case from lower case"
@@ -56,8 +56,7 @@ def twin(root: "Root", name: str) -> str:
 
     What sudo allows one of them, it allows the other (case_insensitive_user in sudoers(5)).
     """
-    names = (fields[0] for fields in accounts.entries(_read(root, PASSWD)))
-    return next((other for other in names if other.lower() == name.lower() and other != name), "")
+    return accounts.twin(_read(root, PASSWD), name)
 
 
 def is_person(root: "Root", account: Account) -> bool:
@@ -90,21 +89,19 @@ def is_complete(root: "Root", account: Account) -> bool:
 
 def needs_shadow(root: "Root", name: str) -> bool:
     """Tell whether `create` will write the shadow entry, for an account that may not exist yet."""
-    fields = accounts.entry(_read(root, PASSWD), name)
-    # Without a shadow, useradd locks the account in passwd, which no key opens without PAM.
-    kept_elsewhere = bool(fields) and fields[1] != "x" and fields[1][:1] != LOCKED
-    return not kept_elsewhere and not accounts.entry(_read(root, SHADOW), name)
+    return accounts.needs_shadow(_read(root, PASSWD), _read(root, SHADOW), name)
 
 
-def create(root: "Root", name: str, shell: str, log: "Log") -> None:
+def create(root: "Root", name: str, shell: str, log: "Log", *, is_new: bool = False) -> None:
     """Create the account `name` without a home, or complete it; `shell` is for a new one.
 
     Raises GuestError if the files cannot be written.
     """
-    if not find(root, name):
-        account_tools.create(root, name, usual_home(root, name), shell, log)
+    home = usual_home(root, name)
+    if is_new:
+        account_tools.create(root, name, home, shell, log)
     with Locked(root):
-        _complete(root, name, shell)
+        _complete(root, name, home, shell)
     if find(root, name) is None:
         raise GuestError(f"the user {name} was created but is missing in {PASSWD}")
 
@@ -229,26 +226,26 @@ def usual_home(root: "Root", name: str) -> str:
     return f"/home/{name}"
 
 
-def _complete(root: "Root", name: str, shell: str) -> None:
+def _complete(root: "Root", name: str, home: str, shell: str) -> None:
     """Write the missing entries of the account, passwd last: no account before it is whole."""
     settings = login_settings(root)
-    passwd, group = _read(root, PASSWD), _read(root, GROUP)
+    passwd, group, shadow = (_read(root, path) for path in (PASSWD, GROUP, SHADOW))
     fields, own_group = accounts.entry(passwd, name), accounts.entry(group, name)
     if fields:
         account = accounts.account(fields)
     else:
         uid, gid = accounts.free_ids(passwd, group, own_group, settings)
-        account = Account(name, uid, gid, usual_home(root, name), shell)
+        account = Account(name, uid, gid, home, shell)
     needs_group = _needs_group(group, account)
     if needs_group or own_group:
         _edit(root, GSHADOW, lambda old: _with_group_shadow(old, name))
     if needs_group:
         _write(root, GROUP, accounts.with_entry(group, [name, "x", str(account.gid), ""]))
-    if needs_shadow(root, name):
+    if accounts.needs_shadow(passwd, shadow, name):
         days = [str(settings[key]) for key in ("PASS_MIN_DAYS", "PASS_MAX_DAYS", "PASS_WARN_AGE")]
         field = fields[1] if fields and fields[1] != "x" else LOCKED
         entry = [name, field, today(), *days, "", "", ""]
-        _write(root, SHADOW, accounts.with_entry(_read(root, SHADOW), entry))
+        _write(root, SHADOW, accounts.with_entry(shadow, entry), group)
         if fields:
             _write(root, PASSWD, accounts.with_entry(passwd, [name, "x", *fields[2:]]))
     if not fields:
@@ -275,10 +272,13 @@ def _read(root: "Root", path: str) -> bytes:
     return root.read(path) or b""
 
 
-def _write(root: "Root", path: str, content: bytes) -> None:
-    """Replace an account file; a new one gets the mode and group that distributions give it."""
+def _write(root: "Root", path: str, content: bytes, group: bytes = b"") -> None:
+    """Replace an account file; a new one gets the mode and group that distributions give it.
+
+    The number of that group is in `group`, the content of the file; without, root alone reads it.
+    """
     if path in (SHADOW, GSHADOW):
-        shadow_group = accounts.number(accounts.entry(_read(root, GROUP), "shadow"), 2)
+        shadow_group = accounts.number(accounts.entry(group, "shadow"), 2)
         mode = 0o640 if shadow_group >= 0 else 0o600
         root.replace(path, content, mode, (0, max(shadow_group, 0)))
     else:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from agent.log import Log
     from agent.machine.dhcp import Client
     from agent.machine.media import Medium
+    from agent.programs import Beside
     from agent.protocol.imds import InstanceMetadata
     from agent.root import Root
     from agent.settings import Config
@@ -34,11 +35,15 @@ class Boot:
     name (from the step `host_name`), the user's `account` (None before the step `user`, and without
     a user), what the `server` for SSH does for the user (None before anybody asked), the `promised`
     ways to log in, "key" and "password", that steps have made or, in a rehearsal, would make;
-    `notes` for the success report; the `client` for DHCP (None until it is needed); the host `keys`
-    that are being made (None without), and what looks after them in each pause (`beside`).
+    `notes` for the success report; the `client` for DHCP (None until it is needed).
 
-    Done: names of the steps that succeeded; `failure`, why the run fails, "" until then;
-    `ready_sent`, whether Ready may have reached the platform.
+    Beside the work: the host `keys` that are being made (None without); whether the files of sshd
+    are believed until it is asked (`foresees`), and the `question` to it (None without); what looks
+    after these in each pause (`beside`).
+
+    Done: names of the steps that succeeded; `let_in`, whether systemd was told before the metadata
+    were known that people may log in; `failure`, why the run fails, "" until then; `ready_sent`,
+    whether Ready may have reached the platform.
     """
 
     def __init__(
@@ -77,9 +82,12 @@ class Boot:
         self.profile = Profile()
         self.account: "Account | None" = None
         self.server: "Server | None" = None
+        self.foresees = False
+        self.question: "Beside | None" = None
         self.promised: "set[str]" = set()
         self.notes: "tuple[str, ...]" = ()
         self.done: set[str] = set()
+        self.let_in = False
         self.failure = ""
         self.ready_sent = False
 
@@ -97,9 +105,10 @@ class Boot:
             self._no_way_since = self._no_way_since or monotonic()
             if monotonic() - self._no_way_since < self.dhcp:
                 return False
-            from agent.machine.dhcp import Client
+            from agent.machine.dhcp import PATIENCE, Client
 
-            self.client = Client(self.root, self.log)
+            patience = PATIENCE if self.dhcp else 0.0
+            self.client = Client(self.root, self.log, patience=patience)
         took_time = self.client.turn(deadline, no_way=no_way)
         if self.client.lease and self.client.lease.wireserver:
             self._take_wireserver(self.client.lease.wireserver)

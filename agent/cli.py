@@ -25,6 +25,7 @@ from agent.errors import (
     EXIT_PRIVILEGE,
     EXIT_UNREACHABLE,
     EXIT_USAGE,
+    OUT_OF_MEMORY,
     AzreadyError,
     UsageError,
 )
@@ -40,7 +41,7 @@ _HELP = ("--help", "-h")
 # option -> (value, help); an option with the value "" is a switch
 OPTIONS = {
     "--root": ("DIR", "work on the system below DIR instead of /; run none of its programs"),
-    "--config": ("FILE", "read the settings from FILE instead of /etc/azready.toml"),
+    "--config": ("FILE", "read the settings from FILE alone, not from those of the image"),
     "--wireserver": ("URL", "address of the wireserver (http://168.63.129.16)"),
     "--imds": ("URL", "address of the metadata service (http://169.254.169.254)"),
     "--deadline": (
@@ -56,6 +57,7 @@ OPTIONS = {
     "--yes": ("", "do not ask"),
     "--verbose": ("", "log every attempt with its status and time"),
     "--init": ("NAME", "init system (unit: systemd; install: detected)"),
+    "--vendor": ("", "put everything below /usr, nothing into /etc (bootc, OSTree)"),
     "--file": ("FILE", "install FILE instead of the running file, for another architecture"),
     "--exec": ("PATH", f"path of the file in the image ({DEFAULT_EXECUTABLE})"),
 }
@@ -95,9 +97,9 @@ COMMANDS = {
     "install": (
         "",
         "install this file and its unit into an image, and enable it",
-        ("--root", "--init", "--exec", "--file", "--dry-run"),
+        ("--root", "--init", "--exec", "--file", "--vendor", "--dry-run"),
     ),
-    "uninstall": ("", "remove them", ("--root", "--exec", "--dry-run")),
+    "uninstall": ("", "remove them", ("--root", "--exec", "--vendor", "--dry-run")),
     "generalize": (
         "",
         "remove what makes this machine unique, before its capture as an image",
@@ -141,7 +143,7 @@ def main(arguments: list[str]) -> int:
         log.error("interrupted: nothing was reported after this point; run it again")
         return EXIT_INTERRUPTED
     except MemoryError:
-        log.error("out of memory: raise the limit of this process, or give this machine more")
+        log.error(OUT_OF_MEMORY)
         return EXIT_FAILED
     except Exception as error:
         log.error(f"unhandled exception, please report it: {type(error).__name__}: {error}")

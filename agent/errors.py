@@ -14,6 +14,8 @@ EXIT_NOT_UNDERSTOOD = 4
 EXIT_PRIVILEGE = 5
 EXIT_INTERRUPTED = 130  # as shells report SIGINT: 128 + 2
 
+OUT_OF_MEMORY = "out of memory: raise the limit of this process, or give this machine more"
+
 
 class AzreadyError(Exception):
     """Base of all errors of the agent; `str(error)` is one line for a person."""

@@ -26,10 +26,10 @@ def refuse_second_name(fd: int) -> None:
 def read(fd: int, most: int) -> bytes:
     """Read at most `most` bytes. Raises OSError."""
     pieces = bytearray()
-    # As much as it says it has: a larger buffer is mapped and cleared for each read.
-    ask = min(max(posix.fstat(fd).st_size, 511) + 1, 65536)
+    ask = 4096  # most files have less, and a larger buffer is mapped and cleared for each read
     while len(pieces) < most and (piece := posix.read(fd, min(ask, most - len(pieces)))):
         pieces += piece
+        ask = 65536
     return bytes(pieces)
 
 

@@ -37,6 +37,7 @@ class Log:
         self.watch: "Callable[[str], object] | None" = None
         self._priority = _is_journal() if priority is None else priority
         self._fd = -1
+        self._poll: "Callable[[float], object]"  # of the first line on
         self._at_once = 0
         self._patience = PATIENCE
         self._dropped = 0
@@ -97,11 +98,12 @@ class Log:
         """Write a line to standard error; return False if it was dropped."""
         if self._fd < 0:
             self._fd, self._at_once = _standard_error()
+            self._poll = _poll_of(self._fd)
         ask = self._at_once > 0
         started = monotonic()
         end = started + min(LINE_WAIT, self._patience)
         try:
-            while line and (not ask or _is_writable(self._fd, end - monotonic())):
+            while line and (not ask or self._poll(max(0, end - monotonic()) * 1000)):
                 try:
                     line = line[posix.write(self._fd, line[: self._at_once or None]) :]
                 except BlockingIOError:
@@ -149,13 +151,13 @@ def _standard_error() -> "tuple[int, int]":
     return 2, {_S_IFCHR: 1, _S_IFIFO: 4096, _S_IFSOCK: 4096}.get(kind, 0)
 
 
-def _is_writable(fd: int, seconds: float) -> bool:
-    """Wait until a write does not block; return False if that takes longer than `seconds`."""
+def _poll_of(fd: int) -> "Callable[[float], object]":
+    """Return what waits so many milliseconds at most, and tells whether a write does not block."""
     from select import POLLOUT, poll
 
     ready = poll()
     ready.register(fd, POLLOUT)
-    return bool(ready.poll(max(0, seconds) * 1000))
+    return ready.poll
 
 
 def _is_journal() -> bool:

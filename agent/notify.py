@@ -13,6 +13,11 @@ _TRIES, _PAUSE = 20, 0.05  # seconds; what must not get lost
 _LONGEST = 500  # characters of a status, which `systemctl status` shows in one line
 
 
+def is_heard() -> bool:
+    """Tell whether what waits for this unit need not wait for the end of this process."""
+    return bool(posix.environ.get(b"NOTIFY_SOCKET"))
+
+
 def ready() -> None:
     """Tell that the start is over: what waits for this unit need not wait longer."""
     _send("READY=1", _TRIES)

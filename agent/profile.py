@@ -7,6 +7,7 @@ from binascii import Error as Base64Error
 from binascii import a2b_base64
 
 from agent.errors import GuestError
+from agent.formats import hosts
 from agent.protocol.imds import InstanceMetadata
 from agent.protocol.ovf import Environment
 from agent.record import record
@@ -39,6 +40,17 @@ class Profile:
 
     def __repr__(self) -> str:
         return f"Profile({self.host_names!r}, {self.user_name!r})"
+
+    def early(self) -> "tuple[object, ...]":
+        """Return what the steps look at that may be carried out before the metadata are known."""
+        keys = tuple((" ".join(key.key_data.split()), key.path) for key in self.public_keys)
+        return (
+            hosts.choose(self.host_names),
+            self.user_name,
+            keys,
+            self.password,
+            self.disable_password,
+        )
 
     def custom_data(self) -> bytes:
         """Return the customData, b"" without. Raises GuestError if it is not valid base64."""

@@ -17,7 +17,7 @@ from agent.signals import NUMBERS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from agent.root import Root
 
@@ -71,37 +71,34 @@ def run(
     stdin: bytes = b"",
     limit: float = LIMIT,
     on_output: "Callable[[bytes], None] | None" = None,
+    nice: "int | None" = None,
 ) -> Result:
     """Run the program `words[0]` (a path), wait for it, and kill it after `limit` seconds.
 
     Then what it started is killed, too. It can read `stdin` (at most 4096 bytes, which every pipe
-    holds) and nothing else; `on_output` gets each piece of its output as it comes. Raises
-    GuestError if it cannot be started, TimeUp if it is killed.
+    holds) and nothing else; `on_output` gets each piece of its output as it comes. `nice` is its
+    priority (nice(2)), without it our own. Raises GuestError if it cannot be started, TimeUp if it
+    is killed.
     """
-    kept = bytearray()
-
-    def take(piece: bytes) -> None:
-        kept.extend(piece[: MAX_OUTPUT - len(kept)])
-        if on_output:
-            on_output(piece)
-
     # A signal that ends us may not do so while a child is there that nobody would end.
     old = pthread_sigmask(SIG_BLOCK, NUMBERS)
     try:
         child, output, mark = _spawn(words, stdin, old)
+        if nice is not None:
+            _set_priority(child, nice)
         try:
-            code = _attend(child, output, limit, take, mark, old)
+            result = _attend(child, output, limit, mark, old, on_output)
         finally:
             posix.close(output)
     finally:
         pthread_sigmask(SIG_SETMASK, old)
-    if code is None:
+    if result is None:
         raise TimeUp(f"{words[0]} was killed: it ran for more than {limit:g} s")
-    return Result(code, kept.decode("utf-8", "replace"))
+    return result
 
 
 class Beside:
-    """Programs that run beside our own work, at low priority: what run() does, in two halves.
+    """Programs that run beside our own work: what run() does, in two halves.
 
     start() each, then wait() for each once, which ends it as run() does; end() kills those that
     nobody has waited for. They cannot read anything, and nobody takes their output before wait():
@@ -111,48 +108,55 @@ class Beside:
     def __init__(self) -> None:
         self._running: "dict[str, tuple[int, int, bytes, float]]" = {}
 
-    def start(self, name: str, words: "list[str]", *, limit: float = LIMIT) -> None:
-        """Start a program, and remember it as `name`. Raises GuestError."""
+    def start(
+        self, name: str, words: "list[str]", *, limit: float = LIMIT, low: bool = True
+    ) -> None:
+        """Start a program, and remember it as `name`; not `low` at our own priority.
+
+        Raises GuestError.
+        """
         old = pthread_sigmask(SIG_BLOCK, NUMBERS)
         try:
             child, output, mark = _spawn(words, b"", old)
             self._running[name] = (child, output, mark, monotonic() + limit)
-            _set_priority(child, min(19, posix.nice(0) + _LOW))
+            if low:
+                _set_priority(child, max(_LOW, posix.nice(0)))
         finally:
             pthread_sigmask(SIG_SETMASK, old)
 
-    def hurry(self) -> None:
+    def hurry(self, names: "Iterable[str]") -> None:
         """Give those that run our own priority: we are about to wait for them."""
-        for child, *_ in self._running.values():
+        for child, *_ in self._of(names):
             _set_priority(child, posix.nice(0))
 
     def knows(self, name: str) -> bool:
         """Tell whether it was started, and nobody has waited for it."""
         return name in self._running
 
-    def has_ended(self) -> bool:
+    def has_ended(self, names: "Iterable[str]") -> bool:
         """Tell whether wait() would not have to wait for any of them."""
         return not any(
             posix.waitid(posix.P_PID, child, posix.WEXITED | posix.WNOHANG | posix.WNOWAIT) is None
-            for child, *_ in self._running.values()
+            for child, *_ in self._of(names)
         )
+
+    def _of(self, names: "Iterable[str]") -> "list[tuple[int, int, bytes, float]]":
+        return [self._running[name] for name in names if name in self._running]
 
     def wait(self, name: str) -> Result:
         """Return how it ended; kill it when its time is up. Raises TimeUp."""
-        kept = bytearray()
         old = pthread_sigmask(SIG_BLOCK, NUMBERS)
         try:
             child, output, mark, end = self._running.pop(name)
             try:
-                left = max(0.001, end - monotonic())  # one look, to take what has ended
-                code = _attend(child, output, left, kept.extend, mark, old)
+                result = _attend(child, output, end - monotonic(), mark, old)
             finally:
                 posix.close(output)
         finally:
             pthread_sigmask(SIG_SETMASK, old)
-        if code is None:
+        if result is None:
             raise TimeUp("it was killed: it ran for too long")
-        return Result(code, kept[:MAX_OUTPUT].decode("utf-8", "replace"))
+        return result
 
     def end(self) -> None:
         """Kill what still runs, with all that it started."""
@@ -216,21 +220,29 @@ def _attend(
     child: int,
     output: int,
     limit: float,
-    take: "Callable[[bytes], None]",
     mark: bytes,
     signals: "set[int]",
-) -> "int | None":
-    """Read until the child has ended; return its exit status, None if its time was up.
+    on_output: "Callable[[bytes], None] | None" = None,
+) -> "Result | None":
+    """Read until the child has ended; return how it did, None if its time was up.
 
-    In any case the child is gone afterwards. `signals` are the blocked ones while we wait.
+    One that has ended is found so however late it is. In any case the child is gone afterwards.
+    `signals` are the blocked ones while we wait.
     """
+    kept = bytearray()
+
+    def take(piece: bytes) -> None:
+        kept.extend(piece[: MAX_OUTPUT - len(kept)])
+        if on_output:
+            on_output(piece)
+
     end = monotonic() + limit
     ready = poll()
     ready.register(output, POLLIN)
     is_open = True
     status: "int | None" = None
     try:
-        while status is None and monotonic() < end:
+        while True:
             pthread_sigmask(SIG_SETMASK, signals)  # here, and only here, one may end the wait
             pthread_sigmask(SIG_BLOCK, NUMBERS)
             if is_open:
@@ -239,6 +251,8 @@ def _attend(
                 sleep(0.001)
             pid, found = posix.waitpid(child, posix.WNOHANG)
             status = found if pid else None
+            if pid or monotonic() >= end:
+                break
         # Take what the child has left in the pipe, and no more: in the background, something that
         # it started may hold the pipe open, or even fill it, for ever.
         for _ in range(_PIPE // _PIECE):
@@ -247,7 +261,9 @@ def _attend(
     finally:
         if status is None:
             _end(child, mark)
-    return None if status is None else posix.waitstatus_to_exitcode(status)
+    if status is None:
+        return None
+    return Result(posix.waitstatus_to_exitcode(status), kept.decode("utf-8", "replace"))
 
 
 def _take_one(

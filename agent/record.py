@@ -20,13 +20,13 @@ else:
 
     def record(cls):
         """Make the annotated attributes of `cls` its fields; class attributes are defaults."""
-        names = tuple(cls.__annotations__)
-        defaults = {name: cls.__dict__[name] for name in names if name in cls.__dict__}
+        fields = dict.fromkeys(cls.__annotations__, ...)  # to their defaults, ... without one
+        fields |= {name: cls.__dict__[name] for name in fields if name in cls.__dict__}
 
         def __init__(self, *values, **named):  # noqa: N807
-            if named or len(values) != len(names):
-                values = _arranged(cls, names, defaults, values, named)
-            self.__dict__.update(zip(names, values))  # noqa: B905  # of one length
+            if named or len(values) != len(fields):
+                values = _arranged(cls, fields, values, named)
+            self.__dict__.update(zip(fields, values))  # noqa: B905  # of one length
 
         cls.__init__ = __init__
         cls.__setattr__ = cls.__delattr__ = _refuse
@@ -37,19 +37,18 @@ else:
         return cls
 
 
-def _arranged(cls, names, defaults, values, named):  # type: ignore[no-untyped-def]
+def _arranged(cls, fields, values, named):  # type: ignore[no-untyped-def]
     """All values in the order of the fields. Raises TypeError as any call does."""
+    names = tuple(fields)
     if len(values) > len(names):
         raise TypeError(f"{cls.__name__} takes {len(names)} values, and {len(values)} were given")
-    given = dict(zip(names, values, strict=False))
-    for name in named:
-        if name in given or name not in names:
-            raise TypeError(f"{cls.__name__} cannot take {name!r} (here or again)")
-    given = {**defaults, **given, **named}
-    missing = [name for name in names if name not in given]
-    if missing:
+    for name in named.keys() - names[len(values) :]:
+        raise TypeError(f"{cls.__name__} cannot take {name!r} (here or again)")
+    arranged = fields | dict(zip(names, values, strict=False)) | named
+    if ... in arranged.values():
+        missing = [name for name in names if arranged[name] is ...]
         raise TypeError(f"{cls.__name__} needs {', '.join(missing)}")
-    return [given[name] for name in names]
+    return arranged.values()
 
 
 def _refuse(self: object, name: str, *_: object) -> None:

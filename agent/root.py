@@ -49,6 +49,9 @@ class Root:
         posix.close(self._top)
         self._top = -1
 
+    def _walk(self, make: int = 0) -> Walk:
+        return Walk(self._top, self._home, make)
+
     def below(self, path: str) -> "Root":
         """Open the folder `path` as a tree that no link leads out of: a user's home, for one.
 
@@ -56,7 +59,7 @@ class Root:
         is a file with a second name.
         """
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 walk.go(path)
                 top = posix.open(
                     ".", posix.O_PATH | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=walk.fd
@@ -87,7 +90,7 @@ class Root:
 
     def _read(self, path: str, most: int) -> "bytes | None":
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 fd = walk.open_regular(walk.entry(path))
                 try:
                     if self._home:
@@ -111,7 +114,7 @@ class Root:
     def names(self, path: str) -> list[str]:
         """Return what is in a folder, sorted; nothing if there is no such folder."""
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 walk.go(path)
                 fd = walk.open_folder()
                 try:
@@ -126,7 +129,7 @@ class Root:
     def status(self, path: str, *, follow: bool = True) -> "stat_result | None":
         """Return what stat(2) says, None if there is nothing or it cannot be reached."""
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 if not path.strip("/"):
                     return posix.fstat(walk.fd)
                 walk.entry(path, follow=follow)
@@ -151,7 +154,7 @@ class Root:
     def target(self, path: str) -> str:
         """Return where the link `path` points, as it is written; "" if it is not a link."""
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 return posix.readlink(walk.entry(path, follow=False), dir_fd=walk.fd)
         except OSError:
             return ""
@@ -159,7 +162,7 @@ class Root:
     def resolve(self, path: str) -> str:
         """Return `path` with every link followed inside the tree; the last part may be missing."""
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 if not path.strip("/"):
                     return "/"
                 name = walk.entry(path)
@@ -170,7 +173,7 @@ class Root:
     def is_executable(self, path: str) -> bool:
         """Tell whether `path` is a regular file that this process may execute."""
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 name = walk.entry(path)
                 status = walk.status
                 return (
@@ -184,10 +187,10 @@ class Root:
     def open(self, path: str, flags: int, mode: int = 0o600) -> int:
         """Open a regular file for writing, and return its descriptor.
 
-        A file with a second name (hard link) is refused. Raises OSError, for callers that tell
-        errors apart.
+        With O_CREAT, missing folders are made, too. A file with a second name (hard link) is
+        refused. Raises OSError, for callers that tell errors apart.
         """
-        with Walk(self._top, home=self._home) as walk:
+        with self._walk(0o755 if flags & posix.O_CREAT else 0) as walk:
             name = walk.entry(path)
             if walk.status is None:
                 return walk.open(name, flags, mode)
@@ -201,7 +204,7 @@ class Root:
 
     def open_device(self, path: str) -> int:
         """Open a block device, or a regular file in its place, for reading. Raises OSError."""
-        with Walk(self._top, home=self._home) as walk:
+        with self._walk() as walk:
             name = walk.entry(path)
             status = walk.status
             if status is None:
@@ -231,7 +234,7 @@ class Root:
         the kernel's choice of a label. An error leaves the old file as it was.
         """
         try:
-            with Walk(self._top, home=self._home, make=0o755) as walk:
+            with self._walk(0o755) as walk:
                 name = walk.entry(path)
                 if walk.status is not None:
                     # A link to /dev/null must not end in a file there.
@@ -250,7 +253,7 @@ class Root:
     def discard(self, path: str) -> bool:
         """Remove a file or link; False if there was none."""
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 posix.unlink(walk.entry(path, follow=False), dir_fd=walk.fd)
                 files.sync(walk)
         except FileNotFoundError:
@@ -262,7 +265,7 @@ class Root:
     def discard_tree(self, path: str) -> bool:
         """Remove a file, a link, or a folder with its content; False if there was nothing."""
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 name = walk.entry(path, follow=False)
                 return tree.remove(walk.fd, name)
         except FileNotFoundError:
@@ -276,7 +279,7 @@ class Root:
         A file with a second name (hard link) is refused: the other name may be another's file.
         """
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 fd = walk.open_regular(walk.entry(path, follow=False), posix.O_WRONLY)
                 try:
                     files.refuse_second_name(fd)
@@ -291,7 +294,7 @@ class Root:
         if self.is_link(path):
             return False
         try:
-            with Walk(self._top, home=self._home, make=0o755) as walk:
+            with self._walk(0o755) as walk:
                 posix.symlink(target, walk.entry(path, follow=False), dir_fd=walk.fd)
                 files.sync(walk)
         except OSError as error:
@@ -301,7 +304,7 @@ class Root:
     def make_folders(self, path: str, mode: int = 0o755) -> None:
         """Make a folder and its parents where they are missing."""
         try:
-            with Walk(self._top, home=self._home, make=mode) as walk:
+            with self._walk(mode) as walk:
                 walk.go(path)
         except OSError as error:
             raise self._failed("make the folder", path, error) from None
@@ -309,7 +312,7 @@ class Root:
     def rename(self, path: str, new: str) -> None:
         """Give a regular file another name in its folder, and sync both; the name may exist."""
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 name = walk.entry(path, follow=False)
                 fd = walk.open_regular(name)
                 try:
@@ -325,7 +328,7 @@ class Root:
     def remove_folder(self, path: str) -> None:
         """Remove an empty folder; none is not an error."""
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 posix.rmdir(walk.entry(path, follow=False), dir_fd=walk.fd)
         except FileNotFoundError:
             return
@@ -335,7 +338,7 @@ class Root:
     def restrict(self, path: str, most: int, owner: "tuple[int, int]") -> None:
         """Give a file or folder to `owner` (uid, gid), and take away permissions beyond `most`."""
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 name = walk.entry(path)
                 fd = walk.open(name, posix.O_RDONLY)
                 try:
@@ -352,7 +355,7 @@ class Root:
     def add_permissions(self, path: str, least: int) -> None:
         """Add the permissions `least` to a regular file where they are missing."""
         try:
-            with Walk(self._top, home=self._home) as walk:
+            with self._walk() as walk:
                 fd = walk.open_regular(walk.entry(path))
                 try:
                     mode = S_IMODE(posix.fstat(fd).st_mode)
@@ -370,7 +373,7 @@ class Root:
         Returns False, with nothing changed, if there is anything at `path`.
         """
         try:
-            with Walk(self._top, home=self._home, make=0o755) as walk:
+            with self._walk(0o755) as walk:
                 name = walk.entry(path)
                 if walk.status is not None:
                     return False
@@ -391,7 +394,7 @@ class Root:
         return True
 
     def _copy_into(self, source: str, target: int, owner: "tuple[int, int]") -> None:
-        with Walk(self._top, home=self._home) as walk:
+        with self._walk() as walk:
             try:
                 walk.go(source)
             except (FileNotFoundError, NotADirectoryError):
@@ -406,7 +409,7 @@ class Root:
         """Make what was replaced in these folders survive a power cut; missing ones are skipped."""
         for path in paths:
             try:
-                with Walk(self._top, home=self._home) as walk:
+                with self._walk() as walk:
                     walk.go(path)
                     files.sync(walk)
             except (FileNotFoundError, NotADirectoryError):

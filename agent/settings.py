@@ -1,7 +1,10 @@
-"""/etc/azready.toml: what the author of an image decides. Every setting is declared here, once.
+"""azready.toml: what the author of an image decides. Every setting is declared here, once.
+
+The vendor's file below /usr comes first, then the administrator's, then those in a folder, in the
+order of their names. A later file overrides single settings.
 
 dist-config/azready.toml, azready.toml(5) and the table in README.md follow from SETTINGS (see
-scripts/generate). The file is optional, and tomllib is imported only if there is one. An unknown
+scripts/generate). Each file is optional, and tomllib is imported only if there is one. An unknown
 key, or a value of the wrong type, is an error that names file, key and line: a misspelt key that is
 ignored would first be noticed at a customer's first boot.
 """
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from agent.root import Root
 
 DEFAULT_PATH = "/etc/azready.toml"
+VENDOR_PATH = "/usr/lib/azready.toml"
+FOLDER = "/etc/azready.toml.d"  # of files *.toml
 SUDO = ("auto", "nopasswd", "password")
 DHCP = ("never", "auto", "now")
 PLATFORMS = ("auto", "azure")
@@ -148,8 +153,8 @@ SETTINGS = (
     Setting(
         "dhcp",
         "auto",
-        "auto: ask for a lease (DHCP) if nobody else configures the network within dhcp_grace. "
-        "now: without that time. never: leave it to others.",
+        "auto: ask for a lease (DHCP) if nobody else configures the network within dhcp_grace, or, "
+        "while a client is at work, within a minute more. now: at once. never: leave it to others.",
         f"one of {', '.join(DHCP)}",
         lambda value: value in DHCP,
     ),
@@ -242,16 +247,35 @@ class Config:
 
 
 def load(root: "Root", path: str = "") -> Config:
-    """Return the settings of the tree `root`, or those in the file `path` of this machine.
+    """Return the settings of the tree `root`, or those in the file `path` of this machine alone.
 
     Raises UsageError, GuestError.
     """
-    content = read_given(path) if path else root.read(DEFAULT_PATH)
-    if content is None:
-        if path:
+    if path:
+        content = read_given(path)
+        if content is None:
             raise UsageError(f"--config {path!r} cannot be used: no such file")
-        return Config()
-    return parse(path or root.shown(DEFAULT_PATH), content)
+        return parse(path, content)
+    given: "dict[str, Any]" = {}
+    for place in _candidates(root):
+        content = root.read(place)
+        if content is not None:
+            given |= _given(root.shown(place), content)
+    return Config(given)
+
+
+def places(root: "Root") -> "list[str]":
+    """Return the paths of the files of settings; later ones win. Raises UsageError, GuestError."""
+    return [path for path in _candidates(root) if root.status(path, follow=False) is not None]
+
+
+def _candidates(root: "Root") -> "list[str]":
+    names: "list[str]" = []
+    if root.exists(FOLDER):
+        if not root.is_folder(FOLDER):
+            raise UsageError(f"{root.shown(FOLDER)} is no folder: put {DEFAULT_PATH} in its place")
+        names = [name for name in root.names(FOLDER) if name.endswith(".toml")]
+    return [VENDOR_PATH, DEFAULT_PATH, *(f"{FOLDER}/{name}" for name in names)]
 
 
 def parse(name: str, content: bytes) -> Config:
@@ -259,6 +283,10 @@ def parse(name: str, content: bytes) -> Config:
 
     Raises UsageError.
     """
+    return Config(_given(name, content))
+
+
+def _given(name: str, content: bytes) -> "dict[str, Any]":
     import tomllib
 
     try:
@@ -274,7 +302,7 @@ def parse(name: str, content: bytes) -> Config:
         wrong = _wrong_value(known[key], value) if key in known else _unknown(key)
         if wrong:
             raise UsageError(f"{name}{_line(text, key)}: {key}{wrong}")
-    return Config(given)
+    return given
 
 
 def _flat(document: "dict[str, Any]") -> "dict[str, Any]":

@@ -3,10 +3,10 @@
 A handler cannot report anything, so it raises, wherever the work is at that moment. Until `listen`
 is called it only takes note: agent/start.py arms it before all other imports. A second signal
 does nothing: the last words come next. A signal that was ignored at the start stays ignored
-(nohup(1)).
+(nohup(1)), but for SIGCHLD: nobody could wait for a program then (wait(2)).
 """
 
-from _signal import SIG_IGN, SIGHUP, SIGINT, SIGTERM, getsignal, signal
+from _signal import SIG_DFL, SIG_IGN, SIGCHLD, SIGHUP, SIGINT, SIGTERM, getsignal, signal
 from time import monotonic
 
 TYPE_CHECKING = False
@@ -34,6 +34,7 @@ def arm() -> None:
     for number in _NAMES:
         if getsignal(number) is not SIG_IGN:
             signal(number, _handle)
+    signal(SIGCHLD, SIG_DFL)
 
 
 def listen() -> None:

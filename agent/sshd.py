@@ -1,4 +1,8 @@
-"""How sshd sees the user: asked of sshd itself where it runs, else read from its files."""
+"""How sshd sees the user: asked of sshd itself where it runs, else read from its files.
+
+To ask takes long on a cold disk, and to read does not: so before the network is there the files are
+believed, and sshd is asked meanwhile (commands/early.py).
+"""
 
 import posix
 from _signal import SIGHUP
@@ -11,7 +15,7 @@ from agent.formats.sshd_config import CONFIGS, Server
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from agent.boot import Boot
     from agent.root import Root
@@ -23,6 +27,9 @@ _PID_FILE = "/run/sshd.pid"
 _SERVICES = ("ssh", "sshd")  # the names that distributions give to sshd
 _RUNIT = ("/etc/service", "/var/service")
 _NO_FOLDER = "Missing privilege separation directory: "
+# Debian's sshd misses one that its unit makes whenever it starts sshd.
+_DEBIANS_UNIT, _DEBIANS_FOLDER = "/lib/systemd/system/ssh.service", "/run/sshd"
+_ASKING = "-T"
 
 
 def config(root: "Root") -> "tuple[str, bytes] | None":
@@ -46,15 +53,61 @@ def look(boot: "Boot", written: "dict[str, bytes]") -> Server:
 
     Where nothing is rehearsed these have been written by now. Raises GuestError.
     """
-    values = None if boot.rehearsing else _asked(boot)
+    values = None if boot.rehearsing or boot.foresees else _asked(boot)
     if values is None:
-        values = _read(boot.root, written, boot.profile.user_name, groups(boot))
+        values = _read(boot.root, written, boot.profile.user_name, lambda: groups(boot))
     return sshd_config.server(values)
+
+
+def program(root: "Root") -> str:
+    """Return the path of an sshd that runs here and has settings, "" without. Raises GuestError."""
+    sshd = programs.usable(root, "sshd")
+    return sshd if sshd and any(root.exists(path) for path in CONFIGS) else ""
+
+
+def ask(boot: "Boot") -> None:
+    """Start to ask sshd itself beside the work, once, if its files stood for its answer so far."""
+    if not boot.foresees or not boot.server or boot.question:
+        return
+    boot.question = question = programs.Beside()  # before the start, which a signal may end
+    try:
+        if b"\nRuntimeDirectory=sshd\n" in (boot.root.read(_DEBIANS_UNIT) or b""):
+            boot.root.make_folders(_DEBIANS_FOLDER)
+        question.start(_ASKING, _question(boot, program(boot.root), _ASKING), low=False)
+    except GuestError as error:
+        boot.log.debug(f"sshd is asked later: {error}")
+
+
+def forget(boot: "Boot") -> None:
+    """End a question that nobody waits for any more; no pause asks again."""
+    question, boot.question, boot.foresees = boot.question, None, False
+    if question:
+        question.end()
+
+
+def confirm(boot: "Boot") -> "bool | None":
+    """Tell whether sshd itself does what its files said; None if nobody had to ask it.
+
+    From now on it is asked. Raises GuestError as server().
+    """
+    read, foresees, boot.foresees = boot.server, boot.foresees, False
+    if read is None or not foresees:
+        return None
+    boot.server = None
+    return sshd_config.is_foreseen(read, server(boot))
 
 
 def groups(boot: "Boot") -> "list[str]":
     """Return the names of the user's groups, with those that the user is about to join."""
     return accounts.group_names(boot.root, boot.profile.user_name, boot.config.groups)
+
+
+def host_keys(root: "Root") -> "tuple[str, ...]":
+    """Return the paths of the host keys that sshd's files name, () for its own choice.
+
+    Raises GuestError.
+    """
+    return tuple(_read(root, {}, "", list).get("hostkey", ()))
 
 
 def rereading(boot: "Boot") -> "Iterator[Change]":
@@ -115,15 +168,14 @@ def _asked(boot: "Boot") -> "sshd_config.Values | None":
     -T takes host keys, which something else may make later; -G came with OpenSSH 9.3. Raises
     GuestError if sshd cannot use its configuration.
     """
-    sshd = programs.usable(boot.root, "sshd")
-    if not sshd or config(boot.root) is None:
+    sshd = program(boot.root)
+    if not sshd:
         return None
-    who = f"user={boot.profile.user_name},{_FROM}"
     # Host keys that are being made are not where sshd looks for them.
     key = boot.keys.first() if boot.keys else ""
-    for option in ("-T", "-G"):
-        words = [sshd, option, "-C", who, *(["-h", key] if key else [])]
-        result = programs.run(words)
+    for option in (_ASKING, "-G"):
+        words = _question(boot, sshd, option) + (["-h", key] if key else [])
+        result = _answer(boot) or programs.run(words)
         if _NO_FOLDER in result.output:
             # sshd's own start would make it. The unit of azready may not, but tmpfiles.d(5) did.
             try:
@@ -137,13 +189,24 @@ def _asked(boot: "Boot") -> "sshd_config.Values | None":
         # writes of options that it does without, before it misses a host key.
         last = result.output.rstrip().rpartition("\n")[2]
         if " line " in last or "configuration option" in last:
-            raise GuestError(f"sshd cannot use its configuration: {sshd} {option} {result}")
-        boot.log.debug(f"{sshd} {option} {result}")
+            raise GuestError(f"sshd cannot use its configuration: {words[0]} {option} {result}")
+        boot.log.debug(f"{words[0]} {option} {result}")
     return None
 
 
+def _question(boot: "Boot", sshd: str, option: str) -> "list[str]":
+    """Return the command that asks about the user."""
+    return [sshd, option, "-C", f"user={boot.profile.user_name},{_FROM}"]
+
+
+def _answer(boot: "Boot") -> "programs.Result | None":
+    """Return what ask() has started to find out, once; None without. Raises TimeUp."""
+    question, boot.question = boot.question, None
+    return question.wait(_ASKING) if question and question.knows(_ASKING) else None
+
+
 def _read(
-    root: "Root", written: "dict[str, bytes]", user: str, groups: "list[str]"
+    root: "Root", written: "dict[str, bytes]", user: str, groups: "Callable[[], list[str]]"
 ) -> "sshd_config.Values":
     def included(pattern: str) -> "Iterator[bytes]":
         folder, _, name = sshd_config.absolute(pattern).rpartition("/")

@@ -37,6 +37,10 @@ EXAMPLES = {
             "azready install --root /mnt --file azready-linux-aarch64",
             "into an image for another architecture",
         ),
+        (
+            "azready install --root /mnt --vendor",
+            "into a vendor's image, whose /etc stays as it is",
+        ),
     ),
     "uninstall": (("azready uninstall --dry-run", "what is there"),),
     "generalize": (

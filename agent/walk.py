@@ -19,6 +19,9 @@ MAX_LINKS = 40  # as many as the kernel follows
 
 # O_PATH needs no read permission, and opening an entry this way has no side effect.
 _FOLDER = posix.O_PATH | posix.O_DIRECTORY | posix.O_NOFOLLOW | posix.O_CLOEXEC
+_LIST = posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC
+# Never a link, and without waiting.
+_SAFE = posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK
 
 
 class Walk:
@@ -29,45 +32,47 @@ class Walk:
     are then errors (EXDEV). `make` is the mode of missing folders, which are made; 0 makes none.
     """
 
-    def __init__(self, top: int, *, home: str = "", make: int = 0) -> None:
+    def __init__(self, top: int, home: str = "", make: int = 0) -> None:
         self.fd = top
         self.status: "stat_result | None" = None  # of the entry that `entry` found
         self._home = home
         self._make = make
-        self._stack = [top]
-        self._names: list[str] = []
+        self._top = top
+        self._opened: list[tuple[int, str]] = []  # folder after folder on the way to `fd`
         self._links = 0
 
     def __enter__(self) -> "Walk":
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._restart()
+        while self._opened:
+            posix.close(self._opened.pop()[0])
 
     @property
     def path(self) -> str:
         """The folder reached, as a path inside the tree without a link in it; "" for its top."""
-        return "".join(f"/{name}" for name in self._names)
+        return "".join(f"/{name}" for _, name in self._opened)
 
     def go(self, path: str) -> None:
         """Enter folder after folder. Raises OSError."""
-        waiting = path.split("/")[::-1]
-        while waiting:
-            part = waiting.pop()
-            if part in ("", "."):
+        for part in path.split("/"):
+            if not part or part == ".":
                 continue
             if part == "..":
                 self._up()
                 continue
             try:
-                fd = self._open(part)
+                fd = posix.open(part, _FOLDER, dir_fd=self.fd)
+            except FileNotFoundError:
+                if not self._make:
+                    raise
+                fd = self._made(part)
             except OSError as error:
                 if error.errno not in (ENOTDIR, ELOOP):
                     raise
-                waiting += self._target(part).split("/")[::-1]
+                self.go(self._target(part))  # no deeper than MAX_LINKS
                 continue
-            self._stack.append(fd)
-            self._names.append(part)
+            self._opened.append((fd, part))
             self.fd = fd
 
     def entry(self, path: str, *, follow: bool = True) -> str:
@@ -78,30 +83,26 @@ class Walk:
         with EINVAL where `path` itself does not end in a name.
         """
         folder, _, name = path.rpartition("/")
-        if name in ("", ".", ".."):
+        if name in {"", ".", ".."}:
             raise OSError(EINVAL, "the path does not end in a name")
         while True:
             self.go(folder)
-            self.status = self.lstat(name)
-            if not follow or self.status is None or not S_ISLNK(self.status.st_mode):
+            try:
+                self.status = posix.stat(name, dir_fd=self.fd, follow_symlinks=False)
+            except FileNotFoundError:
+                self.status = None
+                return name
+            if not follow or not S_ISLNK(self.status.st_mode):
                 return name
             folder, _, name = self._target(name).rstrip("/").rpartition("/")
-            if name in ("", ".", ".."):
+            if name in {"", ".", ".."}:
                 self.go(f"{folder}/{name}")
                 self.status = posix.stat(".", dir_fd=self.fd)
                 return "."
 
-    def lstat(self, name: str) -> "stat_result | None":
-        """What is in the folder under `name`, None if nothing is. Raises OSError."""
-        try:
-            return posix.stat(name, dir_fd=self.fd, follow_symlinks=False)
-        except FileNotFoundError:
-            return None
-
     def open(self, name: str, flags: int, mode: int = 0o600) -> int:
         """Open an entry of the folder: never a link, and without waiting. Raises OSError."""
-        safe = posix.O_NOFOLLOW | posix.O_CLOEXEC | posix.O_NOCTTY | posix.O_NONBLOCK
-        return posix.open(name, flags | safe, mode, dir_fd=self.fd)
+        return posix.open(name, flags | _SAFE, mode, dir_fd=self.fd)
 
     def open_regular(self, name: str, flags: int = posix.O_RDONLY) -> int:
         """Open a regular file of the folder. Raises OSError; ELOOP, EINVAL, EISDIR for others."""
@@ -118,14 +119,9 @@ class Walk:
 
     def open_folder(self) -> int:
         """Open the folder itself for listing and syncing. Raises OSError."""
-        return posix.open(".", posix.O_RDONLY | posix.O_DIRECTORY | posix.O_CLOEXEC, dir_fd=self.fd)
+        return posix.open(".", _LIST, dir_fd=self.fd)
 
-    def _open(self, name: str) -> int:
-        try:
-            return posix.open(name, _FOLDER, dir_fd=self.fd)
-        except FileNotFoundError:
-            if not self._make:
-                raise
+    def _made(self, name: str) -> int:
         try:
             posix.mkdir(name, self._make, dir_fd=self.fd)
         except FileExistsError:
@@ -152,18 +148,15 @@ class Walk:
         return target
 
     def _up(self) -> None:
-        if len(self._stack) > 1:
-            posix.close(self._stack.pop())
-            self._names.pop()
-            self.fd = self._stack[-1]
+        if self._opened:
+            posix.close(self._opened.pop()[0])
+            self.fd = self._opened[-1][0] if self._opened else self._top
         elif self._home:
             raise _leaves("..", self._home)
 
     def _restart(self) -> None:
-        while len(self._stack) > 1:
-            posix.close(self._stack.pop())
-        self._names.clear()
-        self.fd = self._stack[0]
+        self.__exit__()
+        self.fd = self._top
 
 
 def refuse_special(status: "stat_result") -> None:

@@ -16,7 +16,10 @@ _PARTS = (
     ("libpython3.13.a", "CPython"),
     *((f"{name}.o", "CPython") for name in ("pystate", "pyexpat", "pytime", "socketmodule")),
     *((f"{name}.o", "snapshot: code") for name in ("heap", "dump", "resume", "rehearsal")),
-    *((f"{name}.o", "snapshot: code") for name in ("nocompiler", "modules", "begin", "end")),
+    *(
+        (f"{name}.o", "snapshot: code")
+        for name in ("nothreads", "nocompiler", "modules", "begin", "end")
+    ),
     ("libexpat", "expat"),
     ("libHacl", "HACL* (SHA-2)"),
     ("libc.a", "musl"),

@@ -1,9 +1,11 @@
 """Fetches the pinned sources: CPython's release archive and those of the freezers.
 
 $AZREADY_SOURCES comes first, then the cache, then upstream, then the distribution's source package.
-In every case, the bytes are checked against toolchain.toml before anything reads them.
+In every case, the bytes are checked against toolchain.toml before anything is unpacked. A release
+that is only a tag is packed anew by whoever serves it, so what is pinned is the tree within.
 """
 
+import hashlib
 import os
 import pathlib
 import shutil
@@ -60,7 +62,7 @@ def cpython() -> CPython:
 
 
 def archive(project: str) -> pathlib.Path:
-    """Return the pinned archive of a project, "busybox" or "dinit".
+    """Return the pinned archive of a project: "busybox", "dinit", "apk-tools" ...
 
     Raises BuildError, naming every place that was tried.
     """
@@ -75,8 +77,8 @@ def _fetched(pin: dict[str, Any], failures: list[str]) -> pathlib.Path | None:
     """Return the checked archive of a pin, or None and the reasons in `failures`."""
     for way in (_from_folder, _from_cache, _from_upstream, _from_distribution):
         try:
-            return _checked(way(pin), pin["sha256"])
-        except (OSError, BuildError, subprocess.SubprocessError) as error:
+            return _checked(way(pin), pin)
+        except (OSError, BuildError, subprocess.SubprocessError, tarfile.TarError) as error:
             failures.append(f"  {pin['version']} {way.__doc__}: {error}")
     return None
 
@@ -105,16 +107,42 @@ def released(project: str) -> pathlib.Path:
             # bootloader. Naming a platform whose bootloader is included avoids that.
             env={**os.environ, "PYI_PLATFORM": "Darwin-64bit"},
         )
-        unpack(_checked(place / f"{project}-{pin['version']}.tar.gz", pin["sha256"]), place)
+        unpack(_checked(place / f"{project}-{pin['version']}.tar.gz", pin), place)
 
     return made(f"{project}-source", pin["sha256"][:16], fetch) / f"{project}-{pin['version']}"
 
 
-def _checked(path: pathlib.Path, sha256: str) -> pathlib.Path:
-    found = toolchain.sha256(path)
-    if found != sha256:
-        raise BuildError(f"{path} has sha256 {found}, expected {sha256}; remove it and try again")
+def _checked(path: pathlib.Path, pin: dict[str, Any]) -> pathlib.Path:
+    what = "tree" if "tree" in pin else "sha256"
+    found = tree_of(path) if what == "tree" else toolchain.sha256(path)
+    if found != pin[what]:
+        raise BuildError(
+            f"{path} has {what} {found}, expected {pin[what]}; remove it and try again"
+        )
     return path
+
+
+def tree_of(path: pathlib.Path) -> str:
+    """Return the SHA-256 digest, in hex, of the tree in an archive, which is not unpacked for it.
+
+    It covers the kind, the path below the top folder, the executable bit and the content or target
+    of everything but folders, in the order of the paths. Raises OSError, tarfile.TarError, and
+    BuildError if there is not one top folder.
+    """
+    lines, tops = [], set()
+    with tarfile.open(path) as archive:
+        for member in archive:
+            top, _, name = member.name.partition("/")
+            tops.add(top)
+            if member.isdir():
+                continue
+            content = archive.extractfile(member) if member.isfile() else None
+            what = hashlib.sha256(content.read()).hexdigest() if content else member.linkname
+            kind = "file" if content else member.type.decode("latin-1")
+            lines.append(repr((name, kind, bool(content and member.mode & 0o100), what)))
+    if len(tops) != 1 or tops & {"", ".", ".."}:
+        raise BuildError(f"{path} has not one top folder, but {sorted(tops)}")
+    return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
 
 
 def unpack(path: pathlib.Path, place: pathlib.Path) -> None:
@@ -137,7 +165,11 @@ def _from_folder(pin: dict[str, Any]) -> pathlib.Path:
     given = os.environ.get("AZREADY_SOURCES")
     if not given:
         raise BuildError("the variable is not set")
-    return pathlib.Path(given, _kept(pin).name)
+    name = _kept(pin).name
+    if "tree" in pin:  # however it is compressed
+        found = sorted(pathlib.Path(given).glob(f"{name.rpartition('.tar.')[0]}.tar.*"))
+        return found[0] if found else pathlib.Path(given, name)
+    return pathlib.Path(given, name)
 
 
 def _from_cache(pin: dict[str, Any]) -> pathlib.Path:
@@ -237,7 +269,7 @@ def _from_distribution(pin: dict[str, Any]) -> pathlib.Path:
 
 
 def _keep(fetched: pathlib.Path, pin: dict[str, Any]) -> pathlib.Path:
-    _checked(fetched, pin["sha256"])
+    _checked(fetched, pin)
     partial = _kept(pin).with_suffix(".partial")
     shutil.copyfile(fetched, partial)
     return partial.rename(_kept(pin))

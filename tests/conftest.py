@@ -138,6 +138,18 @@ def built(request: pytest.FixtureRequest) -> Built:
     return chosen
 
 
+@pytest.fixture(
+    scope="module",
+    params=[built for built in BUILT.values() if built.freezer == toolchain.DEFAULT_FREEZER],
+    ids=lambda built: built.architecture,
+)
+def packaged(request: pytest.FixtureRequest) -> Built:
+    """Each static file that a release has packages of."""
+    chosen: Built = request.param
+    chosen.command()
+    return chosen
+
+
 def words(how: str) -> list[str]:
     """The command that runs the agent: from "source", or a file of BUILT."""
     return [sys.executable, "-m", "agent"] if how == "source" else BUILT[how].command()

@@ -20,6 +20,8 @@ EXPECTED = {
     "qemu itself makes code": "likewise",
     "qemu does not look for its program in PATH": "the file for this machine does",
     "scripts/bench --callgrind counts them, which takes a minute each": "those of this machine are counted",
+    "its provision has no budget": "that of the default file for this machine has one",
+    "terraform is no package of Debian": "what its file says, the one for Bicep and vm.sh say too",
     "root may": "for those who are not root",
 }
 

@@ -49,6 +49,12 @@ def instance(
     target = next(targets)
     gone_until: "Deadline | None" = None
 
+    def waiting(before_last: Deadline, no_way: bool) -> bool:
+        took_time = meanwhile is not None and meanwhile(before_last, no_way)
+        if no_way:
+            deadline.put_off()  # nobody could be asked in that time either
+        return took_time
+
     def once() -> imds.InstanceMetadata:
         nonlocal target, gone_until
         try:
@@ -82,4 +88,4 @@ def instance(
             raise Refused(answer)
         raise Transient(answer, wait=retry_after(response.headers))
 
-    return retry("fetching the instance metadata", once, deadline, log, meanwhile)
+    return retry("fetching the instance metadata", once, deadline, log, waiting)

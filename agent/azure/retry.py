@@ -26,6 +26,7 @@ FIRST_PAUSE = 1.0  # seconds
 LONGEST_PAUSE = 15.0  # seconds
 LONGEST_WAIT = 60.0  # seconds: a longer Retry-After is shortened to this
 AT_ONCE = 10  # tries without a pause if failures ask for none: a server must not keep us spinning
+PATIENT = 8  # tries until a network that is not there yet is a warning: most come in time
 LAST_TRY = 1.0  # seconds kept for one try at the very end of the time
 
 
@@ -105,7 +106,7 @@ def _retry(
     pauses: _Pauses,
     meanwhile: "Meanwhile | None",
 ) -> "T":
-    attempt = 0
+    attempt, shown = 0, 0
     while True:
         attempt += 1
         started = monotonic()
@@ -126,22 +127,20 @@ def _retry(
             pause = min(pause, left - LAST_TRY)
             # Without --verbose, only powers of two are shown: a console must not fill up.
             say = log.warning if attempt & (attempt - 1) == 0 else log.debug
+            if failure.no_way and attempt < PATIENT:
+                say = log.info if attempt == 1 else log.debug
+            hidden = attempt - shown - 1
+            tried = f"try {attempt}" + (f" ({hidden} not shown)" if hidden else "")
             took = monotonic() - started
-            tried = f"try {attempt}" + _hidden(attempt) * (not log.verbose)
             say(f"{what}: {tried} failed after {took:.3f} s: {failure}; next try in {pause:.1f} s")
+            if log.verbose or say != log.debug:
+                shown = attempt
             before_last = deadline.within(left - LAST_TRY)
             if not meanwhile or not meanwhile(before_last, failure.no_way):
                 pauses.take(pause, no_way=failure.no_way)
         else:
             log.debug(f"{what}: try {attempt} succeeded after {monotonic() - started:.3f} s")
             return result
-
-
-def _hidden(attempt: int) -> str:
-    """Return how many tries since the last power of two were not shown, for a power of two."""
-    return (
-        f" ({attempt // 2 - 1} not shown)" if attempt > 2 and attempt & (attempt - 1) == 0 else ""
-    )
 
 
 def _backoff(attempt: int) -> float:

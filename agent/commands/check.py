@@ -7,7 +7,7 @@ provisioning would fail. The answers to people and to programs are made from the
 import posix
 from time import monotonic
 
-from agent import init, programs
+from agent import init, programs, settings
 from agent.azure.wireserver import Wireserver
 from agent.commands import common, provision
 from agent.errors import EXIT_DONE, EXIT_FAILED, AzreadyError
@@ -98,6 +98,8 @@ def run(options: "dict[str, str]", log: "Log") -> int:
     options = {"--deadline": str(common.CHECK_DEADLINE), **options}
     boot = common.boot(root, options, config, log if "--verbose" in options else Quiet())
     findings = Findings(bool if "--json" in options else common.write)
+    files = [options["--config"]] if "--config" in options else settings.places(root)
+    findings.add(GOOD, "settings", ", ".join(files) or "no file: the defaults")
     check(boot, findings)
     common.write(findings.as_json() if "--json" in options else findings.end())
     return EXIT_DONE if findings.good else EXIT_FAILED
@@ -141,7 +143,8 @@ def after_failure(boot: "Boot") -> "list[str]":
     _rival(boot, findings)
     if boot.silence:
         findings.add(HINT, "IMDS", "there is no instance metadata")
-    _medium(boot, findings, search=False)
+    if boot.silence or boot.metadata:  # the CD was looked for before
+        _medium(boot, findings, search=False)
     _network(findings)
     links = [text for state, subject, text in findings.lines if (state, subject) == (GOOD, "link")]
     has_link = any(not text.startswith("lo:") for text in links)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     Options = dict[str, str]
 
 DEFAULT_EXECUTABLE = "/usr/local/bin/azready"
+PACKAGED = "/usr/bin/azready"  # where packages put it, and a vendor
 DEFAULT_DEADLINE = 1200.0  # seconds: the platform gives up after about 40 minutes
 CHECK_DEADLINE = 10.0  # seconds
 LEASE_DEADLINE = 60.0  # seconds
@@ -126,10 +127,16 @@ def init_system(options: "Options") -> str:
 
 def executable(options: "Options") -> str:
     """Return the path of azready in the image: --exec, else the default. Raises UsageError."""
-    path = options.get("--exec", DEFAULT_EXECUTABLE)
+    path = options.get("--exec", PACKAGED if "--vendor" in options else DEFAULT_EXECUTABLE)
     if not path.startswith("/") or not path.isprintable() or set(path) & set(_SPECIAL):
         raise UsageError(
             f"--exec {path!r} must be an absolute path without spaces, quotes, ;, %, $ and \\"
+        )
+    # On OSTree, /usr/local is the administrator's, too: a link into /var.
+    is_vendors = path.startswith("/usr/") and not path.startswith("/usr/local/")
+    if "--vendor" in options and not is_vendors:
+        raise UsageError(
+            f"--exec {path!r} is not the vendor's: name one below /usr, not /usr/local"
         )
     return path
 

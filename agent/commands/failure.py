@@ -9,7 +9,7 @@ whatever kind, keeps one of them from being told.
 from agent import init, signals
 from agent.azure.retry import Deadline
 from agent.azure.wireserver import Wireserver
-from agent.errors import EXIT_FAILED, AzreadyError, GaveUp, Refused, UsageError
+from agent.errors import EXIT_FAILED, OUT_OF_MEMORY, AzreadyError, GaveUp, Refused, UsageError
 from agent.log import printable
 from agent.protocol import kvp as records
 from agent.steps import kvp
@@ -33,7 +33,9 @@ class ProvisioningFailed(AzreadyError):
 def fail(boot: "Boot", error: Exception) -> None:
     """Report the failure to host and platform. Always raises ProvisioningFailed."""
     reason = str(error)
-    if not isinstance(error, AzreadyError):
+    if isinstance(error, MemoryError):
+        reason = OUT_OF_MEMORY
+    elif not isinstance(error, AzreadyError):
         reason = f"unhandled exception: {type(error).__name__}: {error}"
     if boot.rehearsing:
         raise ProvisioningFailed(f"provisioning would fail: {reason}", _code(error)) from None

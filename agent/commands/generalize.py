@@ -32,6 +32,7 @@ _DBUS_ID = "/var/lib/dbus/machine-id"
 _REMOVED = (
     "/etc/ssh/ssh_host_*_key",
     "/etc/ssh/ssh_host_*_key.pub",
+    "/etc/ssh/.ssh_host_*",  # unfinished
     _DBUS_ID,
     sudoers.SUDO_FILE,
     sudoers.DOAS_FILE,
@@ -86,7 +87,8 @@ def run(options: "dict[str, str]", log: "Log") -> int:
     for change in listed:
         change.apply()
         log.debug(change.text)
-    log.info(f"done, {len(listed)} changes: shut this machine down and capture it")
+    then = ": shut this machine down and capture it" if root.is_live else ""
+    log.info(f"done, {len(listed)} changes{then}")
     return EXIT_DONE
 
 

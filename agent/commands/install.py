@@ -39,7 +39,6 @@ _MACHINES = {
     243: "riscv",
     258: "loongarch",
 }  # e_machine, elf(5)
-_PACKAGED = "/usr/bin/azready"
 _MAX_FILE = 64 * 1024 * 1024  # bytes
 
 
@@ -56,6 +55,11 @@ def run(options: "dict[str, str]", log: "Log") -> int:
             f"no init system was found in {root}: name it with --init, or copy the file by hand "
             f"and have the boot run {executable} provision once"
         )
+    system = init.SYSTEMS[name]
+    if "--vendor" in options:
+        if not system.vendor:
+            raise UsageError(f"--vendor is not possible: {name} starts nothing from below /usr")
+        system = system.vendor
     _check_machine(root, content)
     log.info(f"init system: {name} ({why})")
     rival, link = rivals.enabled(root)
@@ -64,12 +68,19 @@ def run(options: "dict[str, str]", log: "Log") -> int:
             f"{rival} is enabled in this image ({link}): azready does nothing as long as it is, "
             f"unless {DEFAULT_PATH} has step_back = false"
         )
-    if executable != _PACKAGED and root.status(_PACKAGED) is not None:
+    if init.vendors(root):
+        if "--vendor" not in options:
+            log.warning("a vendor's azready is below /usr: install --vendor updates it")
+    elif executable != common.PACKAGED and root.status(common.PACKAGED) is not None:
         log.warning(
-            f"a package has put azready at {_PACKAGED}, and upgrades it there, not at "
+            f"a package has put azready at {common.PACKAGED}, and upgrades it there, not at "
             f"{executable}: remove the package, or leave this to it"
         )
-    system = init.SYSTEMS[name]
+    if not root.is_live and any(name.startswith("ssh_host_") for name in root.names("/etc/ssh")):
+        log.warning(
+            "this image has SSH host keys, which all of its VMs would share: azready generalize "
+            "--root removes them"
+        )
     act = rehearse if "--dry-run" in options else perform
     count = act(changes(root, executable, content, system), log)
     if not count:

@@ -4,11 +4,10 @@ Whatever ends a run before Ready is accepted, the marker stays away and the unit
 next boot tries again. A signal ends it, too, and leaves 20 s to tell why (agent/signals.py).
 """
 
-from agent import notify, profile, signals
+from agent import notify, profile, signals, sshd
 from agent.azure.retry import Deadline
-from agent.change import perform
-from agent.change import rehearse as say
-from agent.commands import common, failure, wanted
+from agent.commands import common, early, failure, wanted
+from agent.commands.carrying import act, carry_out, or_warn, run_steps
 from agent.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -19,26 +18,15 @@ from agent.errors import (
     Refused,
 )
 from agent.lock import Busy, Lock
-from agent.log import Quiet
 from agent.machine import identity
-from agent.steps import (
-    DISABLE,
-    EARLY,
-    HOST_KEYS,
-    MARKER,
-    READY,
-    STEPS,
-    host_keys,
-    media,
-    state,
-)
+from agent.steps import DISABLE, HOST_KEYS, MARKER, READY, REST, host_keys, state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
     from agent.boot import Boot
-    from agent.change import Change, Step
+    from agent.change import Change
     from agent.log import Log
     from agent.protocol.imds import InstanceMetadata
 
@@ -48,7 +36,7 @@ _CHANGED = ("/etc", "/etc/doas.d", "/etc/ssh", "/etc/ssh/sshd_config.d", "/etc/s
 
 def run(options: "dict[str, str]", log: "Log") -> int:
     """Provision the machine or tree of the command line."""
-    log.watch = notify.status
+    log.watch = notify.status if notify.is_heard() else None
     root = common.tree(options)
     config, wrong = None, None
     try:
@@ -91,14 +79,31 @@ def provision(boot: "Boot", wrong: "AzreadyError | None" = None) -> None:
             if not _work(boot, wrong):
                 return
         except signals.Ended as ended:
-            _or_warn(boot, lambda: host_keys.end(boot))
+            or_warn(boot, lambda: early.end(boot))
             when = "while Ready was reported" if boot.ready_sent else "before Ready was reported"
             boot.failure = boot.failure or f"terminated by {ended} {when}"
             failure.finish(boot, Deadline(signals.left()), EXIT_FAILED)
-        _or_warn(boot, lambda: _act(boot, MARKER.changes(boot)))
-        _or_warn(boot, lambda: _act(boot, DISABLE.changes(boot)))
+        elapsed = boot.log.elapsed()
+        or_warn(boot, lambda: act(boot, MARKER.changes(boot)))
+        _end(boot)
     if not boot.rehearsing:
-        boot.log.info(f"provisioned: Ready was reported and accepted after {boot.log.elapsed()}")
+        boot.log.info(f"provisioned: Ready was reported and accepted after {elapsed}")
+
+
+def _end(boot: "Boot") -> None:
+    """Do what is left of a run whose VM has its marker, and disable azready.
+
+    A signal leaves both to the next boot.
+    """
+    try:
+        signals.listen()
+        or_warn(boot, lambda: act(boot, REST.changes(boot)))
+        signals.mute()
+    except signals.Ended as ended:
+        or_warn(boot, lambda: early.end(boot))
+        boot.log.warning(f"{ended} came before all host keys: the next boot makes the others")
+        return
+    or_warn(boot, lambda: act(boot, DISABLE.changes(boot)))
 
 
 def _wait(boot: "Boot", lock: Lock) -> None:
@@ -119,52 +124,24 @@ def _work(boot: "Boot", wrong: "AzreadyError | None") -> bool:
     try:
         if wrong:
             raise wrong
-        _begin(boot)
+        early.begin(boot)
         if not find_identity(boot, fetch_metadata(boot)):
             signals.mute()
             return False
         host_keys.begin(boot)
-        _carry_out(boot, lambda changes: _attempt(boot, changes), boot.log.warning)
+        run_steps(boot)
         if not boot.rehearsing:
-            _or_warn(boot, lambda: boot.root.settle((*_CHANGED, boot.config.state_directory)))
+            or_warn(boot, lambda: boot.root.settle((*_CHANGED, boot.config.state_directory)))
             notify.ready()  # only the report is left: people may log in meanwhile
-        _act(boot, READY.changes(boot))
+        act(boot, READY.changes(boot))
         signals.mute()  # the rest takes milliseconds and must not be lost
     except Exception as error:
+        sshd.forget(boot)
         if boot.keys:  # whoever comes to help needs them
-            _or_warn(boot, lambda: _act(boot, host_keys.changes(boot)))
+            or_warn(boot, lambda: act(boot, HOST_KEYS.changes(boot)))
+            or_warn(boot, lambda: act(boot, REST.changes(boot)))
         failure.fail(boot, error)
     return True
-
-
-def _begin(boot: "Boot") -> None:
-    """Do what needs no network, which may not be there yet. Raises GuestError.
-
-    The CD is read, host keys are begun, and the host name is set before anybody asks for a lease.
-    The metadata may still change the name.
-    """
-    if boot.rehearsing and boot.dhcp is not None and boot.root.is_live:
-        from agent.machine import dhcp
-
-        _act(boot, dhcp.plan(boot.root, boot.dhcp))
-    if boot.rehearsing or not boot.vm_id:
-        return  # without an id, the metadata have to say whether all is done
-    host_keys.begin(boot)
-    boot.beside = lambda: _use_keys(boot)
-    if boot.config.steps["media"]:
-        media.look(boot, Quiet(), waits=False)
-    boot.profile = profile.merge(None, boot.medium)
-    _perform(boot, EARLY)
-
-
-def _use_keys(boot: "Boot") -> None:
-    """Put the host keys in their place once all are made: sshd may wait for them."""
-    if boot.keys and boot.keys.has_ended():
-        _perform(boot, (HOST_KEYS,))
-
-
-def _perform(boot: "Boot", steps: "Sequence[Step]") -> None:
-    _carry_out(boot, lambda changes: _attempt(boot, changes), boot.log.warning, steps)
 
 
 def rehearse(boot: "Boot") -> "tuple[list[str], list[str]]":
@@ -174,54 +151,16 @@ def rehearse(boot: "Boot") -> "tuple[list[str], list[str]]":
     """
     texts: "list[str]" = []
 
-    def act(changes: "Iterator[Change]") -> None:
+    def tell(changes: "Iterator[Change]") -> None:
         texts.extend(change.text for change in changes)
 
     boot.rehearsing = True
     boot.profile = profile.merge(boot.metadata, None)
     try:
-        _carry_out(boot, act, lambda text: texts.append(f"warn: {text}"))
+        carry_out(boot, tell, lambda text: texts.append(f"warn: {text}"))
     except GuestError as error:
         return texts, [str(error)]
     return texts, []
-
-
-def _carry_out(
-    boot: "Boot",
-    act: "Callable[[Iterator[Change]], object]",
-    warn: "Callable[[str], object]",
-    steps: "Sequence[Step]" = STEPS,
-) -> None:
-    """Hand the stream of each of `steps` that is switched on to `act`. Raises GuestError."""
-    for step in steps:
-        if not boot.config.steps[step.name]:
-            boot.log.debug(f"steps.{step.name} is off")
-            continue
-        if step is HOST_KEYS and step.name in boot.done:
-            continue  # in a pause
-        boot.log.status(f"step {step.name}: {step.summary}")
-        try:
-            act(step.changes(boot))
-        except GuestError as error:
-            if step.name in boot.config.fatal:
-                raise
-            warn(str(error))
-        else:
-            boot.done.add(step.name)
-    if boot.profile.preprovisioned and steps is STEPS:  # said once
-        boot.log.warning(
-            "this VM comes from a pool of preprovisioned VMs, which azready does not support: its "
-            "settings may be the pool's, not the owner's"
-        )
-
-
-def _attempt(boot: "Boot", changes: "Iterator[Change]") -> None:
-    signals.listen()  # the clean-up of an earlier one that failed may have hidden a signal
-    _act(boot, changes)
-
-
-def _act(boot: "Boot", changes: "Iterator[Change]") -> int:
-    return say(changes, boot.log) if boot.rehearsing else perform(changes, boot.log)
 
 
 def fetch_metadata(boot: "Boot") -> "InstanceMetadata | None":
@@ -243,7 +182,7 @@ def fetch_metadata(boot: "Boot") -> "InstanceMetadata | None":
 def find_identity(boot: "Boot", metadata: "InstanceMetadata | None") -> bool:
     """Keep the metadata, and take the VM id as they spell it; False if all is done."""
     boot.metadata = metadata
-    boot.profile = profile.merge(metadata, boot.medium)
+    early.take(boot, profile.merge(metadata, boot.medium))
     told, known = identity.canonical(metadata.vm_id) if metadata else "", boot.vm_id
     if known and told and told not in identity.spellings(known):
         boot.log.warning(f"the instance metadata are about another VM ({told}) than {known}")
@@ -266,13 +205,5 @@ def _is_done(boot: "Boot") -> bool:
         return False
     if done:
         boot.log.info(f"this VM ({boot.vm_id}) has been provisioned: nothing to do")
-        # A run may have been killed between marker and unit.
-        _or_warn(boot, lambda: _act(boot, DISABLE.changes(boot)))
+        _end(boot)  # an earlier run may have been killed between marker and unit
     return done
-
-
-def _or_warn(boot: "Boot", work: "Callable[[], object]") -> None:
-    try:
-        work()
-    except GuestError as error:
-        boot.log.warning(str(error))

@@ -44,6 +44,26 @@ def account(fields: "list[str]") -> Account:
     return Account(name, number(fields, 2), number(fields, 3), home, shell)
 
 
+def find(passwd: bytes, name: str) -> "Account | None":
+    """Return the account `name`, None if it does not exist."""
+    fields = entry(passwd, name)
+    return account(fields) if fields else None
+
+
+def twin(passwd: bytes, name: str) -> str:
+    """Return the name of another account that differs only in its case, "" without."""
+    names = (fields[0] for fields in entries(passwd))
+    return next((other for other in names if other.lower() == name.lower() and other != name), "")
+
+
+def needs_shadow(passwd: bytes, shadow: bytes, name: str) -> bool:
+    """Tell whether an account, which may not exist yet, lacks an entry in shadow."""
+    fields = entry(passwd, name)
+    # Without a shadow, useradd locks the account in passwd, which no key opens without PAM.
+    kept_elsewhere = bool(fields) and fields[1] != "x" and fields[1][:1] != LOCKED
+    return not kept_elsewhere and not entry(shadow, name)
+
+
 def refusal(name: str) -> str:
     """Return why `name` must not be a user's name, "" if it may.
 
@@ -116,7 +136,9 @@ def entries(content: bytes) -> "Iterator[list[str]]":
 
 def entry(content: bytes, name: str) -> "list[str]":
     """Return the fields of the entry `name`, [] without one."""
-    return next((fields for fields in entries(content) if fields[0] == name), [])
+    lines = _lines(content)
+    at = _place(lines, name)
+    return [] if at is None else lines[at].split(":")
 
 
 def with_entry(content: bytes, fields: "list[str]") -> bytes:
@@ -126,7 +148,7 @@ def with_entry(content: bytes, fields: "list[str]") -> bytes:
     """
     lines = _lines(content)
     new = ":".join(fields)
-    at = next((at for at, line in enumerate(lines) if _is_entry_of(line, fields[0])), None)
+    at = _place(lines, fields[0])
     if at is None:
         at = next((at for at, line in enumerate(lines) if line[:1] in ("+", "-")), len(lines))
         lines.insert(at, new)
@@ -181,11 +203,19 @@ def _members(fields: "list[str]") -> "list[str]":
 
 
 def _is_entry(line: str) -> bool:
-    return ":" in line and line[:1] not in ("#", "+", "-")
+    return ":" in line and line[0] not in "#+-"
 
 
 def _is_entry_of(line: str, name: str) -> bool:
     return _is_entry(line) and line.partition(":")[0] == name
+
+
+def _place(lines: "list[str]", name: str) -> "int | None":
+    """Return which line is the entry `name`, None if none is."""
+    for at, line in enumerate(lines):
+        if line.startswith(name) and _is_entry_of(line, name):  # most lines need one look
+            return at
+    return None
 
 
 def _lines(content: bytes) -> "list[str]":
@@ -195,4 +225,4 @@ def _lines(content: bytes) -> "list[str]":
 
 
 def _content(lines: "list[str]") -> bytes:
-    return "".join(line + "\n" for line in lines).encode("utf-8", "surrogateescape")
+    return "\n".join([*lines, ""]).encode("utf-8", "surrogateescape")

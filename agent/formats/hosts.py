@@ -24,9 +24,9 @@ def sanitise(name: str) -> str:
     """
     labels = []
     for label in name.strip().split("."):
-        valid = "".join(
-            character if character.isascii() and character.isalnum() else "-" for character in label
-        )
+        valid = label
+        if not (label.isascii() and label.replace("-", "").isalnum()):
+            valid = "".join(one if one.isascii() and one.isalnum() else "-" for one in label)
         labels.append(valid.strip("-")[:MAX_LABEL].strip("-"))
     whole = ".".join(filter(None, labels))
     return whole if len(whole) <= MAX_NAME else next(filter(None, labels))

@@ -69,15 +69,15 @@ def _digest(secret: bytes, key: bytes, rounds: int) -> str:
     digest = start.digest()
     p = _cycled(sha512(secret * len(secret)).digest(), len(secret))
     s = _cycled(sha512(key * (16 + digest[0])).digest(), len(key))
-    # The text around the digest repeats after 2 * 3 * 7 rounds; joined beforehand, a round is one
-    # call.
-    around = []
-    for index in range(42):
-        inner = (s if index % 3 else b"") + (p if index % 7 else b"")
-        around.append((p + inner, b"") if index & 1 else (b"", inner + p))
-    for index in range(rounds):
-        before, after = around[index % 42]
-        digest = sha512(before + digest + after).digest()
+    # The text before or after the digest repeats after 2 * 3 * 7 rounds. It is joined beforehand,
+    # in pairs: what follows the digest of an even round, and what precedes that of an odd one.
+    inner = [(s if at % 3 else b"") + (p if at % 7 else b"") for at in range(42)]
+    pairs = [(inner[at] + p, p + inner[at + 1]) for at in range(0, 42, 2)]
+    for pair in range(rounds // 2):
+        after, before = pairs[pair % 21]
+        digest = sha512(before + sha512(digest + after).digest()).digest()
+    if rounds % 2:
+        digest = sha512(digest + pairs[rounds // 2 % 21][0]).digest()
     groups = (digest[a] << 16 | digest[b] << 8 | digest[c] for a, b, c in _ORDER)
     return "".join(_base64(group, 4) for group in groups) + _base64(digest[63], 2)
 

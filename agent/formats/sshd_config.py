@@ -18,7 +18,8 @@ DROP_IN = f"{FOLDER}/00-azready.conf"
 MAX_INCLUDES = 16  # files inside each other, as many as sshd follows
 
 _BEGIN, _END = "# azready begin\n", "# azready end\n"
-_LISTS = ("allowusers", "denyusers", "allowgroups", "denygroups")  # each line adds to them
+# Each line adds to them.
+_LISTS = ("allowusers", "denyusers", "allowgroups", "denygroups", "hostkey")
 
 
 @record
@@ -61,19 +62,23 @@ def settings(content: bytes) -> "list[tuple[str, list[str]]]":
     found = []
     for line in content.decode("utf-8", "replace").splitlines():
         words = line.replace("=", " ", 1).split()
-        # A comment starts at the start of a word.
-        words = words[: next((at for at, word in enumerate(words) if word[0] == "#"), None)]
+        if "#" in line:  # a comment starts at the start of a word
+            words = words[: next((at for at, word in enumerate(words) if word[0] == "#"), None)]
         if words:
             found.append((words[0].lower(), [word.strip('"') for word in words[1:]]))
     return found
 
 
 def effective(
-    content: bytes, included: "Callable[[str], Iterable[bytes]]", user: str, groups: "Sequence[str]"
+    content: bytes,
+    included: "Callable[[str], Iterable[bytes]]",
+    user: str,
+    groups: "Callable[[], Sequence[str]]",
 ) -> "Values":
     """Return the values that count for a user who comes from an ordinary address.
 
-    `included` returns the contents of the files that match the pattern of an Include.
+    `included` returns the contents of the files that match the pattern of an Include, `groups` the
+    names of the user's groups; it is asked only if a Match block is about them.
     """
     base: "Values" = {}
     matched: "Values" = {}
@@ -140,6 +145,14 @@ def server(values: "Values") -> Server:
         deny_groups=tuple(values.get("denygroups", ())),
         algorithms=tuple(filter(None, algorithms.split(","))),
     )
+
+
+def is_foreseen(read: Server, told: Server) -> bool:
+    """Tell whether sshd itself has `told` what was `read` in its files.
+
+    The default for algorithms, which is not in them, may have been told besides.
+    """
+    return Server(**{**vars(told), "algorithms": read.algorithms}) == read
 
 
 def key_files(server: Server, user: str, uid: int, home: str) -> "tuple[str, ...]":
@@ -227,7 +240,11 @@ def fits(pattern: str, text: str) -> bool:
             at += 1
             place += 1
         elif star >= 0:
-            resumed += 1
+            # On to where what follows the star may begin.
+            wanted = pattern[star + 1 : star + 2]
+            resumed = resumed + 1 if wanted == "?" else text.find(wanted, resumed + 1)
+            if resumed < 0:
+                return False
             at, place = star + 1, resumed
         else:
             return False
@@ -245,17 +262,17 @@ def _matches(patterns: "Iterable[str]", names: "Sequence[str]") -> bool:
     return found
 
 
-def _matches_user(arguments: "list[str]", user: str, groups: "Sequence[str]") -> bool:
+def _matches_user(arguments: "list[str]", user: str, groups: "Callable[[], Sequence[str]]") -> bool:
     """Return whether the conditions of a Match block hold for the user.
 
     Addresses and hosts are not known, so that only the pattern * takes them in.
     """
     if [word.lower() for word in arguments] == ["all"]:
         return True
-    known = {"user": (user,), "group": groups}
+    known = {"user": lambda: (user,), "group": groups}
     pairs = list(zip(arguments[::2], arguments[1::2], strict=False))
     return bool(pairs) and all(
-        _matches(patterns.split(","), known.get(criterion.lower(), ("",)))
+        _matches(patterns.split(","), known.get(criterion.lower(), lambda: ("",))())
         for criterion, patterns in pairs
     )
 

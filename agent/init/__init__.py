@@ -71,13 +71,19 @@ def enabled(root: "Root") -> "list[str]":
 
 def starting(root: "Root") -> "dict[Scripts, list[str]]":
     """Return the init systems that start azready, with their links or files. Raises GuestError."""
-    found = ((system, system.enabled(root)) for system in SYSTEMS.values())
+    there = set(root.names("/etc"))
+    likely = [system for system in SYSTEMS.values() if system.may_be_enabled(there)]
+    found = ((system, system.enabled(root)) for system in likely)
     return {system: links for system, links in found if links}
 
 
-def entries(root: "Root") -> "list[str]":
-    """Return every link or file of azready's, in effect or not. Raises GuestError."""
-    return unique(system.entries(root) for system in SYSTEMS.values())
+def vendors(root: "Root") -> "list[Scripts]":
+    """Return what a vendor has installed: by the link below /usr, which no package has.
+
+    Raises GuestError.
+    """
+    found = (system.vendor for system in SYSTEMS.values())
+    return [vendor for vendor in found if vendor and vendor.enabled(root)]
 
 
 def unique(lists: "Iterable[list[str]]") -> "list[str]":

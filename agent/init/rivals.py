@@ -14,9 +14,12 @@ it reports Ready at once, which takes the CD away: so the unit is ordered before
 """
 
 from agent.init import SYSTEMS, systemd
+from agent.init.scripts import may_exist
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from agent.root import Root
 
 # name -> names of its services, without ".service"
@@ -33,13 +36,23 @@ def enabled(root: "Root") -> "tuple[str, str]":
 
     Raises GuestError.
     """
+    has_systemd = systemd.is_used(root)
+    started = [] if has_systemd else list(_by_others(root))
     for name, services in _SERVICES.items():
-        link = _by_systemd(root, services) if systemd.is_used(root) else _by_another(root, services)
+        if has_systemd:
+            link = _by_systemd(root, services)
+        else:
+            link = next((link for service, link in started if service in services), "")
         if link and name == "the Azure Linux agent" and not _provisions(root):
             continue
         if link and not (name == "cloud-init" and _switched_off(root)):
             return name, link
     return "", ""
+
+
+def reports_at_its_start(root: "Root") -> bool:
+    """Tell whether systemd starts the Azure Linux agent, for extensions. Raises GuestError."""
+    return bool(_by_systemd(root, _SERVICES["the Azure Linux agent"]))
 
 
 def _by_systemd(root: "Root", services: "tuple[str, ...]") -> str:
@@ -55,15 +68,16 @@ def _by_systemd(root: "Root", services: "tuple[str, ...]") -> str:
     return ""
 
 
-def _by_another(root: "Root", services: "tuple[str, ...]") -> str:
-    for folder in (folder for system in SYSTEMS.values() for folder in system.started):
+def _by_others(root: "Root") -> "Iterator[tuple[str, str]]":
+    """Yield (service, what starts it) for what other init systems start."""
+    there = set(root.names("/etc"))
+    folders = [folder for system in SYSTEMS.values() for folder in system.started]
+    for folder in (folder for folder in folders if may_exist(folder, there)):
         for entry in root.names(folder):
-            is_numbered = entry[:1] == "S" and entry[1:3].isdigit()
-            if (entry[3:] if is_numbered else entry) in services and (
-                is_numbered or not folder.startswith(("/etc/rc", "/etc/init.d"))
-            ):
-                return f"{folder}/{entry}"
-    return ""
+            if entry[:1] == "S" and entry[1:3].isdigit():
+                yield entry[3:], f"{folder}/{entry}"
+            elif not folder.startswith(("/etc/rc", "/etc/init.d")):
+                yield entry, f"{folder}/{entry}"
 
 
 def _provisions(root: "Root") -> bool:

@@ -32,7 +32,12 @@ class Scripts:
     `texts` maps the files to their contents, with {executable} to be filled in; they get `mode`.
     A boot starts the first of them because of `links` (path -> target) or `flags` (path ->
     content). With `one_of`, only the first of these folders that exists gets its link.
+
+    `vendor` is the same with everything below /usr, None where nothing is started from there.
+    `others` are links that enabled() knows and disable() leaves: they are a vendor's.
     """
+
+    others: "tuple[str, ...]" = ()
 
     def __init__(
         self,
@@ -51,6 +56,7 @@ class Scripts:
         init_with: str = "/",
         evidence: "Sequence[str]" = (),
         started: "Sequence[str]" = (),
+        vendor: "Scripts | None" = None,
     ) -> None:
         self.name = name
         self.title = title
@@ -66,6 +72,7 @@ class Scripts:
         self.init_with = init_with
         self.evidence = evidence
         self.started = started
+        self.vendor = vendor
 
     def unit(self, executable: str) -> str:
         """Return the text that runs `executable`, an absolute path inside the image.
@@ -114,6 +121,10 @@ class Scripts:
         if links or flags:
             yield Change(f"enable azready for the next boot: {', '.join([*links, *flags])}", apply)
 
+    def may_be_enabled(self, there: "set[str]") -> bool:
+        """Tell whether enabled() could find anything, if these are the names in /etc."""
+        return any(may_exist(path, there) for path in (*self.links, *self.flags))
+
     def enabled(self, root: "Root") -> "list[str]":
         """Return the links and flags that are there. Raises GuestError."""
         links = [link for link in self.links if root.is_link(link)]
@@ -123,9 +134,9 @@ class Scripts:
         """Return what `disable` removes, in effect or not. Raises GuestError."""
         return self.enabled(root)
 
-    def disable(self, root: "Root") -> "list[str]":
-        """Remove the links and flags; return those that were there. Raises GuestError."""
-        return [path for path in self.entries(root) if root.discard(path)]
+    def disable(self, root: "Root", entries: "Sequence[str]") -> "list[str]":
+        """Remove these links and flags; return those that were there. Raises GuestError."""
+        return [path for path in entries if root.discard(path)]
 
     def removing(self, root: "Root") -> "Iterator[Change]":
         """Yield the removal of the files, with the folders that are azready's own."""
@@ -139,6 +150,14 @@ class Scripts:
 def write(root: "Root", path: str, text: str, mode: int) -> Change:
     """Return the change that makes `text` the content of a file."""
     return Change(f"write {path}", lambda: root.replace(path, text.encode(), mode))
+
+
+def may_exist(path: str, there: "set[str]") -> bool:
+    """Tell whether there could be anything at `path`, if these are the names in /etc.
+
+    Of most init systems an image has no folder, and this is quicker than a look for each of them.
+    """
+    return not path.startswith("/etc/") or path.split("/")[2] in there
 
 
 def _own(path: str) -> str:

@@ -5,6 +5,7 @@ running systemd.
 """
 
 from agent.change import Change, discarding
+from agent.errors import GuestError
 from agent.init import scripts
 from agent.init.scripts import Scripts
 
@@ -24,6 +25,10 @@ FOLDERS = (PATH, "/usr/lib/systemd/system", "/lib/systemd/system")
 # Builders of images and, on some distributions, a first boot run `systemctl preset-all`, which
 # disables what no preset enables.
 PRESET = "/etc/systemd/system-preset/80-azready.preset"
+# The same of a vendor's image (bootc, OSTree), whose /etc belongs to the administrator alone.
+VENDOR = "/usr/lib/systemd/system"
+VENDOR_LINK = f"{VENDOR}/multi-user.target.wants/{NAME}"
+VENDOR_PRESET = "/usr/lib/systemd/system-preset/80-azready.preset"
 DISABLED = "/var/lib/azready/disabled"
 _MANAGERS = ("/usr/lib/systemd/systemd", "/lib/systemd/systemd")
 
@@ -52,8 +57,9 @@ Before=walinuxagent.service waagent.service
 ConditionPathExists=!/var/lib/azready/disabled
 
 [Service]
-# Started, so that the units above start, once only the report to the platform is left: nobody is
-# locked out while the platform is silent. `systemctl status` says what azready is doing.
+# Started, so that the units above start, once the user can log in by what the provisioning CD says,
+# or else once only the report to the platform is left: nobody is locked out while the platform is
+# silent. customData is saved by then. `systemctl status` says what azready is doing.
 Type=notify
 NotifyAccess=main
 ExecStart={executable} provision
@@ -71,7 +77,7 @@ StandardOutput=journal+console
 # CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, /etc, /var/lib, /home: accounts, homes, keys. Hence no
 # User=, PrivateUsers= and ProtectHome=.
 # Not allowed: CAP_NET_ADMIN, CAP_NET_RAW and AF_PACKET, for a lease where there is no DHCP client.
-# `systemd-analyze security` would show 3.5 instead of 3.0, for what few images with systemd need;
+# `systemd-analyze security` would show 3.4 instead of 2.9, for what few images with systemd need;
 # in these, systemd-run runs `azready lease` outside of this sandbox.
 CapabilityBoundingSet=CAP_SYS_ADMIN CAP_CHOWN CAP_DAC_OVERRIDE CAP_FOWNER
 ProtectSystem=strict
@@ -94,8 +100,10 @@ DevicePolicy=closed
 DeviceAllow=block-* r
 # A core dump would hold the password.
 LimitCORE=0
-# Host keys are made at low priority until they are waited for: it may be raised to this again.
-LimitNICE=+0
+# The login and the report wait for this, and most of what else is started early does not. Host keys
+# are made at low priority until they are waited for: it may be raised to this again.
+Nice=-10
+LimitNICE=-10
 LockPersonality=yes
 MemoryDenyWriteExecute=yes
 NoNewPrivileges=yes
@@ -117,6 +125,8 @@ WantedBy=multi-user.target
 
 
 class _Systemd(Scripts):
+    others = (VENDOR_LINK,)
+
     def unit(self, executable: str) -> str:
         """Return the text of the unit alone."""
         return self.contents(executable)[UNIT]
@@ -139,15 +149,25 @@ class _Systemd(Scripts):
         if root.status(DISABLED, follow=False) is not None:
             yield discarding(root, DISABLED)
         link = f"{WANTS}/{NAME}"
-        if not root.is_link(link):
+        if not root.is_link(link) and not root.is_link(VENDOR_LINK):
             unit = place(root, NAME)
             target = f"../{NAME}" if unit in (UNIT, "") else unit
             text = f"enable azready for the next boot: {link}"
             yield Change(text, lambda: root.link(link, target))
 
+    def may_be_enabled(self, there: "set[str]") -> bool:
+        """Its links may be anywhere."""
+        return True
+
     def enabled(self, root: "Root") -> "list[str]":
-        """Return every link below /etc/systemd/system that starts the unit, none if masked."""
-        return [] if is_masked(root, NAME) else links(root, PATH, NAME)
+        """Return every link that starts the unit, none if masked.
+
+        The vendor's stays, and counts until a file says otherwise.
+        """
+        if is_masked(root, NAME):
+            return []
+        by_vendor = root.is_link(VENDOR_LINK) and not root.exists(DISABLED)
+        return links(root, PATH, NAME) + [VENDOR_LINK] * by_vendor
 
     def entries(self, root: "Root") -> "list[str]":
         """Return every link, also of a masked unit: without the mask it starts the unit again."""
@@ -160,6 +180,20 @@ class _Systemd(Scripts):
         for path in (UNIT, PRESET):
             if root.status(path, follow=False) is not None:
                 yield discarding(root, path)
+
+
+class _Vendor(Scripts):
+    def writing(self, root: "Root", executable: str) -> "Iterator[Change]":
+        """Yield the unit and the preset. Raises GuestError if the administrator masks the unit."""
+        if is_masked(root, NAME):
+            raise GuestError(f"{NAME} is masked, and /etc is left as it is: remove {UNIT}")
+        yield from super().writing(root, executable)
+
+    def enabling(self, root: "Root") -> "Iterator[Change]":
+        """Yield the vendor's link, and the removal of the file that would keep it from counting."""
+        if root.status(DISABLED, follow=False) is not None:
+            yield discarding(root, DISABLED)
+        yield from super().enabling(root)
 
 
 def is_used(root: "Root") -> bool:
@@ -196,4 +230,13 @@ SYSTEM = _Systemd(
     init="systemd",
     mode=0o644,
     texts={UNIT: _UNIT, PRESET: f"enable {NAME}\n"},
+    vendor=_Vendor(
+        name="systemd",
+        title="systemd, in a vendor's image",
+        files=f"`{VENDOR}/{NAME}`, and a preset",
+        enabled_by="link in `multi-user.target.wants`",
+        mode=0o644,
+        texts={f"{VENDOR}/{NAME}": _UNIT, VENDOR_PRESET: f"enable {NAME}\n"},
+        links={VENDOR_LINK: f"../{NAME}"},
+    ),
 )

@@ -11,7 +11,7 @@ from agent.init.scripts import Scripts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from agent.root import Root
 
@@ -57,9 +57,9 @@ class _SysV(Scripts):
         if _reordered(root, insserv.with_azready) is not None:
             yield Change(f"add azready to {_ORDER}", lambda: _reorder(root, insserv.with_azready))
 
-    def disable(self, root: "Root") -> "list[str]":
+    def disable(self, root: "Root", entries: "Sequence[str]") -> "list[str]":
         """Turn the links around, and leave the order; return the links that were there."""
-        removed = super().disable(root)
+        removed = super().disable(root, entries)
         for link in removed:
             root.link(_stopping(link), self.links[link])
         _reorder(root, insserv.without_azready)

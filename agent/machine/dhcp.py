@@ -3,8 +3,9 @@
 It works while a first boot waits for a way to the platform, and only then: there are no threads.
 The network belongs to whoever else configures it. Before every change, and whenever the kernel
 tells of one, the client looks for addresses and routes that are not its own; if there are any, it
-lets go at once, and touches nothing from then on. What it has configured stays after the run, for
-the time of the lease; the kernel then removes it.
+lets go at once, and touches nothing from then on. While somebody else is getting a lease for a
+link, it is left to him for a minute: two clients at once help nobody. What azready has configured
+stays after the run, for the time of the lease; the kernel then removes it.
 
 Where packet sockets are refused, `azready lease` is run outside of the unit's sandbox.
 """
@@ -13,7 +14,7 @@ from time import monotonic
 
 from agent.change import Change
 from agent.errors import AzreadyError, reason
-from agent.machine import links, network, outside
+from agent.machine import holder, links, network, outside
 from agent.machine.talk import Talk, host_name
 from agent.machine.watch import Watch
 from agent.protocol import dhcp
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from agent.protocol.netlink import Link
     from agent.root import Root
 
+PATIENCE = 60.0  # seconds for a client that is at work
 TURN = 15.0  # seconds for one link of several: 1 + 2 + 4 + 8
 OUTSIDE = 30.0  # seconds for `azready lease`
 RENEWAL, RENEWAL_PAUSE = 3.0, 60.0  # seconds for one, and between two (RFC 2131, 4.4.5)
@@ -52,10 +54,10 @@ class Client:
     """The client of one run.
 
     `lease` is what it has, None before and after; `is_left` tells that somebody else configures the
-    network.
+    network. `patience` is how many seconds from now a client that is at work on a link has for it.
     """
 
-    def __init__(self, root: "Root", log: "Log") -> None:
+    def __init__(self, root: "Root", log: "Log", *, patience: float = 0.0) -> None:
         self.lease: "Answer | None" = None
         self.is_left = False
         self._root = root
@@ -63,6 +65,7 @@ class Client:
         self._link: "Link | None" = None
         self._name = ""
         self._turn = 0
+        self._patient_until = monotonic() + patience
         self._renew_at = 0.0
         self._said = ""
 
@@ -112,6 +115,10 @@ class Client:
         usable = links.usable(self._root, self._refuse_others())
         if not usable:
             self._say("no DHCP: there is no Ethernet link that azready could configure")
+            return False
+        if monotonic() < self._patient_until:
+            usable = [link for link in usable if not holder.is_at_work(self._root, link.index)]
+        if not usable:
             return False
         if outside.is_confined():
             self._have_it_done(deadline)

@@ -34,6 +34,13 @@ NETWORKD, NETWORK_MANAGER = "systemd-networkd", "NetworkManager"
 DHCPCD, DHCLIENT, UDHCPC = "dhcpcd", "dhclient", "udhcpc"
 
 _LEASES, _DEVICES = "/run/systemd/netif/leases", "/run/NetworkManager/devices"
+_LINKS = "/run/systemd/netif/links"
+# Of networkd, for a link that it has not looked at, will configure, or does.
+_AT_WORK = (b"", b"pending", b"initialized", b"configuring")
+# Where systemd has the control groups of its services, as long as these run: newer, and older.
+_SERVICES = ("/sys/fs/cgroup/system.slice", "/sys/fs/cgroup/systemd/system.slice")
+# Services that configure all links, in their own time: networking is ifupdown's.
+_MANAGERS = (NETWORK_MANAGER, "networking", DHCPCD, "connman", "wickedd-dhcp4")
 _LIMIT = 20.0  # seconds for a program
 _ANSWER = 3.0  # seconds for an answer of the server
 
@@ -57,19 +64,36 @@ def find(root: "Root", index: int) -> str:
         return NETWORKD
     if b"\ndhcp4." in (root.read(f"{_DEVICES}/{index}") or b""):
         return NETWORK_MANAGER
-    try:
-        name, others = _socket.if_indextoname(index), {name for _, name in _socket.if_nameindex()}
-    except OSError:
-        return ""
-    for client, _, words in _clients():
-        if name in words or not others & words:
-            return client
+    for client, _ in _of(index):
+        return client
     if outside.is_confined():
         left = root.names("/run")
         return next(
             (kind for kind in (DHCPCD, DHCLIENT) if any(one.startswith(kind) for one in left)), ""
         )
     return ""
+
+
+def is_at_work(root: "Root", index: int) -> bool:
+    """Tell whether somebody is getting a lease for a link, or is about to.
+
+    A sandbox hides processes, but not what systemd has started. networkd says what it does with a
+    link (ADMIN_STATE, networkctl(1)) as soon as it is up, which takes long on a busy machine.
+    """
+    if any(_of(index)):
+        return True
+    runs = {name.removesuffix(".service") for folder in _SERVICES for name in root.names(folder)}
+    if not runs.isdisjoint(_MANAGERS):
+        return True
+    return NETWORKD in runs and _value(root, f"{_LINKS}/{index}", b"ADMIN_STATE=") in _AT_WORK
+
+
+def is_told(index: int, name: str) -> bool:
+    """Tell whether the client of a link has this host name on its command line: udhcpc may."""
+    return any(
+        client == UDHCPC and words & {f"hostname:{name}", f"-xhostname:{name}"}
+        for client, words in _of(index)
+    )
 
 
 def tell(root: "Root", index: int, log: "Log", deadline: "Deadline") -> None:
@@ -118,12 +142,17 @@ def _identifier(root: "Root", client: str, link: "Link") -> "bytes | None":
     """Return option 61 as the client sends it, b"" for none, None for the usual: its MAC."""
     if client != NETWORKD:
         return b"" if client == DHCLIENT else None
-    lines = (root.read(f"{_LEASES}/{link.index}") or b"").splitlines()
-    given = next((line[9:] for line in lines if line.startswith(b"CLIENTID=")), b"")
+    given = _value(root, f"{_LEASES}/{link.index}", b"CLIENTID=")
     try:
         return bytes.fromhex(given.decode("ascii", "replace"))
     except ValueError:
         return None
+
+
+def _value(root: "Root", path: str, key: bytes) -> bytes:
+    """Return what follows `key` in a file of networkd's run-time state, b"" without."""
+    lines = (root.read(path) or b"").splitlines()
+    return next((line[len(key) :] for line in lines if line.startswith(key)), b"")
 
 
 def _ask(link: "Link", identifier: "bytes | None", log: "Log", deadline: "Deadline") -> None:
@@ -161,6 +190,17 @@ def _clients() -> "Iterator[tuple[str, str, set[str]]]":
         for client in (DHCPCD, DHCLIENT, UDHCPC):
             if client in first[:1] or first == ["busybox", client]:
                 yield client, number, set(words)
+
+
+def _of(index: int) -> "Iterator[tuple[str, set[str]]]":
+    """Yield those that name this link, or none; nothing if the link is gone."""
+    try:
+        name, others = _socket.if_indextoname(index), {name for _, name in _socket.if_nameindex()}
+    except OSError:
+        return
+    for client, _, words in _clients():
+        if name in words or not others & words:
+            yield client, words
 
 
 def announce(

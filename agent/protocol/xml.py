@@ -15,6 +15,10 @@ from pyexpat import ExpatError, ParserCreate
 
 from agent.errors import ProtocolError
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pyexpat import XMLParserType
+
 MAX_SIZE = 1024 * 1024  # bytes
 MAX_DEPTH = 64
 MAX_NAME = 256  # characters of a name with its name space
@@ -24,6 +28,9 @@ HINT = (
     "a web page or another document answered instead of the platform; is a proxy or captive portal "
     "in the way?"
 )
+
+
+_ENTER, _MARK, _COLLECT = 1, 2, 3
 
 
 class XmlError(ProtocolError):
@@ -59,17 +66,16 @@ def texts(
     """
     if len(document) > most:
         raise XmlError(f"is {len(document)} bytes long; the limit is {most}")
-    walk = _Walk(top, wanted, marks, longest, padded)
     # The encoding is given, so that a document cannot choose one of Python's codecs; the separator
     # turns name spaces on; None turns Python's table of names off.
     parser = ParserCreate("utf-8", "}", None)
+    walk = _Walk(parser, top, wanted, marks, longest, padded)
     parser.buffer_text = True
     parser.ordered_attributes = True
     parser.StartDoctypeDeclHandler = walk.doctype
     parser.StartNamespaceDeclHandler = walk.name_space
     parser.StartElementHandler = walk.start
     parser.EndElementHandler = walk.end
-    parser.CharacterDataHandler = walk.characters
     document = document.removeprefix(b"\xef\xbb\xbf").strip()
     try:
         for at in range(0, len(document) or 1, MAX_TAG):
@@ -79,6 +85,8 @@ def texts(
                 raise XmlError(f"has a tag or comment that is longer than {MAX_TAG} bytes")
     except ExpatError as error:
         raise NotWellFormed(f"is not well-formed XML ({error})") from None
+    finally:
+        del walk.parser  # they hold each other
     return walk.found
 
 
@@ -91,6 +99,7 @@ def is_page(document: bytes) -> bool:
 class _Walk:
     def __init__(
         self,
+        parser: "XMLParserType",
         top: str,
         wanted: "tuple[str, ...]",
         marks: "tuple[str, ...]",
@@ -98,20 +107,21 @@ class _Walk:
         padded: "tuple[str, ...]",
     ) -> None:
         self.found: "list[tuple[str, str | None]]" = []
+        self.parser = parser
         self._top = top
-        self._wanted = wanted
-        self._marks = marks
         self._longest = longest
         self._padded = padded
-        # Every path on the way to a wanted one; only these are kept while walking.
-        self._known: set[str] = set()
-        for path in (*wanted, *marks):
-            names = path.split("/")
-            self._known.update("/".join(names[:count]) for count in range(1, len(names) + 1))
+        # Path -> what is done there; only what is wanted and what leads there is kept.
+        self._known = dict.fromkeys(wanted, _COLLECT) | dict.fromkeys(marks, _MARK)
+        for whole in (*wanted, *marks):
+            path = whole.rpartition("/")[0]
+            while path and path not in self._known:
+                self._known[path] = _ENTER
+                path = path.rpartition("/")[0]
         self._names = 0
         self._path: list[str] = []  # of each open element, "" if nothing wanted can be in it
         self._collecting = 0  # the depth of the wanted element whose text is being collected
-        self._text: "list[str] | None" = []
+        self._text: "list[str] | None" = None
 
     def doctype(self, *_: object) -> None:
         raise OtherDocument("holds a DTD")
@@ -120,21 +130,27 @@ class _Walk:
         self._count(uri or "", 1)
 
     def start(self, name: str, attributes: "list[str]") -> None:
-        if len(self._path) == MAX_DEPTH:
+        opened = self._path
+        if len(opened) == MAX_DEPTH:
             raise XmlError(f"is nested more than {MAX_DEPTH} levels deep")
-        if not self._path and name != self._top:
+        if not opened and name != self._top:
             raise OtherDocument(f"has the root element {name[:80]!r}, not {self._top!r}")
         self._count(name, 1 + len(attributes) // 2)
-        parent = self._path[-1] + "/" if self._path else ""
-        path = parent + name if parent != "/" else ""
-        self._path.append(path if path in self._known else "")
+        path = f"{opened[-1]}/{name}" if opened else name
+        known = self._known.get(path)  # below what is not known, a path has no start
+        opened.append(path if known else "")
         if self._collecting:
-            self._text = None
-        elif path in self._marks:
+            self._collect(None)
+        elif known == _MARK:
             self.found.append((path, ""))
-        elif path in self._wanted:
+        elif known == _COLLECT:
             self._collecting = len(self._path)
-            self._text = []
+            self._collect([])
+
+    def _collect(self, text: "list[str] | None") -> None:
+        """Add the text that follows to `text`; without one, it is not looked at."""
+        self._text = text
+        self.parser.CharacterDataHandler = None if text is None else text.append
 
     def _count(self, name: str, names: int) -> None:
         if len(name) > MAX_NAME:
@@ -157,10 +173,7 @@ class _Walk:
                 )
             self.found.append((path, text))
             self._collecting = 0
-
-    def characters(self, text: str) -> None:
-        if self._collecting and self._text is not None:
-            self._text.append(text)
+            self._collect(None)
 
 
 def _local(path: str) -> str:

@@ -5,14 +5,15 @@ ones. A step that the settings switch off is skipped. If a step fails that `fata
 fails and the platform is told why; the failure of any other step is a warning.
 
 Before them (commands/provision.py): stop if this is not Azure, if another agent is enabled, or if
-this VM has been provisioned; begin to generate host keys, and fetch the instance metadata. After
-them: report Ready, write the marker, disable the unit. So everything that can fail does so before
+this VM has been provisioned; begin to generate host keys, do what the CD alone tells, and fetch the
+instance metadata. After them: report Ready, write the marker, wait for the host keys that take
+long, disable the unit. So everything that can fail does so before
 Ready is reported, which makes the platform remove the CD; and marker and unit follow an accepted
 report only.
 """
 
 from agent.steps.custom_data import CUSTOM_DATA
-from agent.steps.host_keys import HOST_KEYS
+from agent.steps.host_keys import HOST_KEYS, REST
 from agent.steps.host_name import HOST_NAME
 from agent.steps.kvp import KVP
 from agent.steps.login import LOGIN
@@ -27,7 +28,17 @@ from agent.steps.sudo import SUDO
 from agent.steps.user import USER
 from agent.steps.user_data import USER_DATA
 
-__all__ = ["DISABLE", "EARLY", "HOST_KEYS", "MARKER", "READY", "STEPS"]
+__all__ = [
+    "DISABLE",
+    "EARLY",
+    "HOST_KEYS",
+    "LOGIN",
+    "MARKER",
+    "READY",
+    "REST",
+    "STEPS",
+    "USER",
+]
 
 STEPS = (
     MEDIA,  # read host name, user, password and customData from the provisioning CD
@@ -45,6 +56,8 @@ STEPS = (
     USER_DATA,  # save it
     KVP,  # record the success for the Hyper-V host
 )
-# Carried out before the metadata are fetched, too: it should come before DHCP.
-EARLY = (HOST_NAME,)
-# READY, MARKER and DISABLE follow; they cannot be switched off, and each needs the one before.
+# Carried out before the metadata are fetched, if the CD says enough: the first one always, because
+# it should come before DHCP. They are repeated only if the metadata say otherwise.
+EARLY = (HOST_NAME, USER, SUDO, SSHD, SSH_KEYS, PASSWORD, LOGIN)
+# READY, MARKER, REST (of the host keys) and DISABLE follow; the first two and the last cannot be
+# switched off, and each of these needs the one before.

@@ -100,8 +100,10 @@ def _run(boot: "Boot", path: str, script: bytes, started: str) -> None:
     outside = _outside(root, limit)
     words = [*outside, *interpreter, root.resolve(path)]
     lines = _Lines(boot.log)
+    nice = max(posix.nice(0), 0)  # the unit's is high, and what a script starts would keep it
     try:
-        ended = f"{_ENDED} {programs.run(words, limit=limit, on_output=lines).code}"
+        result = programs.run(words, limit=limit, on_output=lines, nice=nice)
+        ended = f"{_ENDED} {result.code}"
     except (AzreadyError, KeyboardInterrupt) as error:  # of agent/signals.py
         if outside:
             _stop_unit(boot)

@@ -32,11 +32,13 @@ def _obstacle(boot: "Boot", account: "Account") -> str:
     if has_sshd and boot.root.exists(_CLOSED):
         return f"remove {_CLOSED}, see nologin(5)"
     server = sshd.server(boot)
-    if keyword := sshd_config.refusal(server, account.name, sshd.groups(boot)):
+    groups = sshd.groups(boot) if server.allow_groups or server.deny_groups else []
+    if keyword := sshd_config.refusal(server, account.name, groups):
         return f"{keyword} in sshd's configuration"
     if has_sshd:
         mends = boot.rehearsing and boot.config.steps["user"]
-        for why, change in account_faults.faults(boot.root, account, user.login_shell(boot)):
+        login_shell = lambda: user.login_shell(boot)  # noqa: E731
+        for why, change in account_faults.faults(boot.root, account, login_shell):
             if not (mends and change):
                 return why
     reasons = {"publickey": _without_key(boot, server, account), **_without_password(boot, server)}

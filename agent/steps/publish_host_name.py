@@ -30,9 +30,15 @@ def changes(boot: "Boot") -> "Changes":
     from agent.machine import holder
 
     now = holder.addresses()
-    # A lease that came after the name carries it.
-    old = now if boot.unnamed is None else now & boot.unnamed
-    for index in sorted({index for index, _ in old}):
+    # A lease that came after the name carries it, but for a client that was told the old one.
+    old = {
+        index
+        for index, address in now
+        if boot.unnamed is None
+        or (index, address) in boot.unnamed
+        or holder.is_told(index, boot.old_name)
+    }
+    for index in sorted(old):
         if name := holder.find(boot.root, index):
             yield _renewal(boot, index, name)
 

@@ -11,6 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from agent.boot import Boot
     from agent.change import Changes
+    from agent.init.scripts import Scripts
+    from agent.root import Root
 
 
 def report(boot: "Boot") -> "Changes":
@@ -49,21 +51,35 @@ def mark(boot: "Boot") -> "Changes":
 
 
 def disable(boot: "Boot") -> "Changes":
-    """Yield the removal of the links that start azready; if that fails, the file in their place."""
+    """Yield the removal of what starts azready; if that fails or something stays, a file instead.
+
+    A vendor's link, below /usr, stays.
+    """
     systems = init.starting(boot.root)
-    if not systems:
-        return
-    text = f"disable azready: remove {', '.join(init.unique(systems.values()))}"
-    try:
-        yield Change(text, lambda: [system.disable(boot.root) for system in systems])
-    except GuestError as error:
-        boot.log.warning(str(error))
-        # For a read-only /etc: the unit has a condition on this file.
-        note = "the links of the unit could not be removed"
+    own = {
+        system: [link for link in links if link not in system.others]
+        for system, links in systems.items()
+    }
+    removed = init.unique(own.values())
+    keeps = len(removed) < len(init.unique(systems.values()))
+    if removed:
+        text = f"disable azready: remove {', '.join(removed)}"
+        try:
+            yield Change(text, lambda: _disable(boot.root, own))
+        except GuestError as error:
+            boot.log.warning(str(error))
+            keeps = True  # a read-only /etc
+    if keeps:
+        note = "the links of the unit could not be removed, or are a vendor's"
         yield Change(
             f"create {DISABLED}, which keeps the unit from running again",
             lambda: state.remember(boot.root, DISABLED, note),
         )
+
+
+def _disable(root: "Root", systems: "dict[Scripts, list[str]]") -> None:
+    for system, links in systems.items():
+        system.disable(root, links)
 
 
 READY = Step("ready", "Report Ready.", report, fatal=True)

@@ -28,12 +28,12 @@ def changes(boot: "Boot") -> "Changes":
     account = accounts.find_person(root, name)
     if account is None:
         text = f"create the user {name} with the shell {shell}"
-        yield Change(text, lambda: accounts.create(root, name, shell, boot.log))
+        yield Change(text, lambda: accounts.create(root, name, shell, boot.log, is_new=True))
     elif not accounts.is_complete(root, account):
         text = f"complete the account of {name}"
         yield Change(text, lambda: accounts.create(root, name, shell, boot.log))
     if account is not None:
-        for _, change in account_faults.faults(root, account, shell):
+        for _, change in account_faults.faults(root, account, lambda: shell):
             if change:
                 yield change
     account = accounts.find_person(root, name) or accounts.predict(root, name, shell)
@@ -52,7 +52,9 @@ def changes(boot: "Boot") -> "Changes":
 def login_shell(boot: "Boot") -> str:
     """Return the shell that the settings name if the image has it, else its default one."""
     shell = boot.config.shell
-    return shell if boot.root.is_executable(shell) else accounts.default_shell(boot.root)
+    if shell and boot.root.is_executable(shell):
+        return shell
+    return accounts.default_shell(boot.root)
 
 
 def known(boot: "Boot") -> "Account | None":

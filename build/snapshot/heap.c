@@ -19,14 +19,13 @@
  * Every block but those in pages of one size: 8 bytes with mark, size and flag, then what the
  * caller gets, at a multiple of 16. The mark tells a second free() of the same block.
  *
- * There is no lock, because there is no second thread: this file also defines pthread_create(), and
- * it always fails. A child made by fork() has a heap to itself.
+ * There is no lock, because there is no second thread (nothreads.c). A child made by fork() has a
+ * heap to itself.
  */
 #define _GNU_SOURCE
 #include "heap.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -360,13 +359,6 @@ void *aligned_alloc(size_t alignment, size_t size)
         return malloc(size);
     errno = EINVAL; /* nothing in the file asks for it */
     return NULL;
-}
-
-/* Takes precedence over the C library's, which is weak: without it, there is one thread. */
-int pthread_create(pthread_t *thread, const pthread_attr_t *how, void *(*start)(void *), void *with)
-{
-    (void)thread, (void)how, (void)start, (void)with;
-    return EAGAIN;
 }
 
 struct heap_range heap_seal(void)

@@ -19,7 +19,7 @@ from build.sources import CPython
 HERE = pathlib.Path(__file__).parent
 # Its order is the order of the variables in memory: "python" stands for the library.
 _ORDER = (
-    *("begin", "heap", "dump", "resume", "rehearsal", "nocompiler", "modules"),
+    *("begin", "heap", "nothreads", "dump", "resume", "rehearsal", "nocompiler", "modules"),
     *("pystate", "pyexpat", "pytime", "socketmodule", "python", "end"),
 )
 # As CPython's own objects are compiled (BASECFLAGS of its Makefile).

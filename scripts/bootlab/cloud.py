@@ -113,12 +113,11 @@ class Cloud:
             chosen = dataclasses.replace(self._scenario, vm=chosen)
         self._stop_serving()
         self._scenario = chosen
-        addresses = {"wireserver": (platform.WIRESERVER, 80), "imds": (platform.IMDS, 80)}
         present = [address for address in _ADDRESSES if address in self._present()]
         for address in set(_ADDRESSES) - set(present):
             self.mend(address)  # for a moment: a listener needs its address
         self._simulator = self._within(
-            lambda: Simulator(chosen, on_exchange=self._exchanged, **addresses)
+            lambda: Simulator(chosen, on_exchange=self._exchanged, **platform.ADDRESSES)
         )
         for address in set(_ADDRESSES) - set(present):
             self.cut(address)

@@ -6,10 +6,9 @@ it, which the next boot of the same machine gets again.
 
 import pathlib
 import shutil
-import subprocess
 import tempfile
 
-from scripts.bootlab import LabError
+from scripts.bootlab import run
 from scripts.bootlab.kernels import DISK, DRIVE, NETWORK, Kernel
 from scripts.simulator import media
 from scripts.simulator.scenario import VM
@@ -31,14 +30,14 @@ exec $busybox switch_root /root /sbin/init
 
 def image(root: pathlib.Path, place: pathlib.Path, spare: int = 200) -> None:
     """Write the folder `root` as an ext4 image with `spare` MB left to `place`. Raises LabError."""
-    used = int(_run(["du", "-sm", str(root)]).split()[0])
+    used = int(run(["du", "-sm", str(root)]).split()[0])
     size = used + used // 8 + spare
-    _run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(root), str(place), f"{size}M"])
+    run(["mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", str(root), str(place), f"{size}M"])
 
 
 def overlay(base: pathlib.Path, place: pathlib.Path) -> pathlib.Path:
     """Make a disk that starts as `base` and keeps what is written to it; return its path."""
-    _run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", "raw", str(place)])
+    run(["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(base), "-F", "raw", str(place)])
     return place
 
 
@@ -46,7 +45,7 @@ def cd(vm: VM, place: pathlib.Path) -> pathlib.Path:
     """Write the provisioning CD of a VM, UDF as Azure's; return its path."""
     with tempfile.TemporaryDirectory() as scratch:
         pathlib.Path(scratch, "ovf-env.xml").write_bytes(media.ovf_env(vm))
-        _run(["genisoimage", "-quiet", "-udf", "-V", "rd_rdfe_stable", "-o", str(place), scratch])
+        run(["genisoimage", "-quiet", "-udf", "-V", "rd_rdfe_stable", "-o", str(place), scratch])
     return place
 
 
@@ -86,13 +85,4 @@ def lay_out(kernel: Kernel, top: pathlib.Path, init: str) -> None:
 def pack(top: pathlib.Path, place: pathlib.Path) -> None:
     """Write a folder as a cpio archive that a kernel unpacks (initramfs). Raises LabError."""
     script = 'cd "$1" && find . | LC_ALL=C sort | cpio --quiet -o -H newc -R 0:0 | gzip -1 >"$2"'
-    _run(["sh", "-c", script, "sh", str(top), str(place.absolute())])
-
-
-def _run(command: list[str]) -> str:
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        raise LabError(
-            f"{command[0]} exited with status {result.returncode}: {result.stderr.strip()}"
-        )
-    return result.stdout
+    run(["sh", "-c", script, "sh", str(top), str(place.absolute())])

@@ -10,7 +10,7 @@ import pathlib
 import time
 from typing import Any
 
-from scripts.bootlab import disks, powercuts, shapes
+from scripts.bootlab import disks, powercuts, shapes, together
 from scripts.bootlab.cloud import wait
 from scripts.bootlab.guests import GUESTS, Guest
 from scripts.bootlab.kernels import DISK, DRIVE, NETWORK, Kernel
@@ -38,6 +38,8 @@ def _dhcp_late(trial: Trial) -> None:
         lease = trial.leased(machine)
         trial.require(lease >= asked.at + _LATE, "the lease was given too early")
         trial.note(f"lease after {lease - asked.at:.1f} s")
+        own = "nobody has configured the network"
+        trial.require(own not in machine.text, "azready asked beside the image's client")
         services = [exchange.service for exchange in trial.cloud.requests()]
         trial.require("imds" in services, "Ready without having asked for the metadata")
         trial.rest(machine)
@@ -221,6 +223,16 @@ def _slow_disk(trial: Trial) -> None:
         trial.rest(machine)
 
 
+def _no_overcommit(trial: Trial) -> None:
+    """The kernel promises no more memory than there is (proc(5), vm.overcommit_memory)."""
+    hardware = trial.hardware()
+    strict = f"{hardware.arguments} sysctl.vm.overcommit_memory=2"
+    with trial.boot(dataclasses.replace(hardware, arguments=strict)) as machine:
+        trial.ready(machine)
+        trial.rest(machine)
+        machine.run("test $(cat /proc/sys/vm/overcommit_memory) = 2")
+
+
 def _guest(guest: Guest, name: str, **changes: Any) -> Guest:
     return dataclasses.replace(guest, name=f"{guest.name}-{name}", **changes)
 
@@ -277,6 +289,13 @@ _ALL = (
         _nic_without_routes,
     ),
     Fault("late-nic", "a NIC with the same MAC appears late", (_SYSTEMD, _BARE), _late_nic),
+    Fault(
+        "linux-agent",
+        "the Azure Linux agent beside it, for extensions",
+        (_guest(_SYSTEMD, "agent", shape=together.shape, packages=together.BESIDE),),
+        together.provision,
+    ),
+    Fault("no-overcommit", "vm.overcommit_memory=2", (_BUSYBOX,), _no_overcommit),
     Fault("slow-disk", f"a disk of {_SLOW >> 20} MB/s", (_SYSTEMD,), _slow_disk),
 )
 FAULTS = {fault.name: fault for fault in _ALL}

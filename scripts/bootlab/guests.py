@@ -20,7 +20,8 @@ class Instead:
 class Guest:
     """A system that can be booted.
 
-    `init` is the init system as `azready install --init` calls it, and `link` what enables azready.
+    `init` is the init system as `azready install --init` calls it, and `link` what enables azready;
+    `then` is the command that `install` asks to be run in the image.
     `packages` are Debian's, separated by commas. `shape` makes a root out of them what an image of
     such a system is, and `initrd` writes its initial RAM disk, by default that of the lab. `off`
     switches it off. Without `sshd`, the console has a shell of root's. `tree` is a root that
@@ -35,6 +36,7 @@ class Guest:
     machine: str = "x86_64"
     root: str = ""  # an init system of scripts.tasks.guests, or PLAIN; "" for busybox alone
     packages: str = ""
+    then: str = ""
     off: str = "poweroff"
     log: str = ""  # where the run is shown, if not on the console
     sshd: bool = True
@@ -121,6 +123,16 @@ _ALL = (
         packages="",
         initrd=shapes.initramfs_tools,
     ),
+    dataclasses.replace(
+        _SYSTEMD,
+        name="dracut",
+        what="provisioned in the initramfs (dracut), then systemd",
+        init="dracut",
+        link="/etc/dracut.conf.d/azready.conf",
+        root="initramfs",
+        packages="",
+        initrd=shapes.dracut,
+    ),
     Guest(
         name="sysvinit",
         what="Debian, sysvinit, ifupdown and dhclient",
@@ -144,7 +156,7 @@ _ALL = (
         what="Debian, runit, ifupdown and dhcpcd",
         init="runit",
         link="/etc/runit/runsvdir/default/azready",
-        shape=shapes.ifupdown,
+        shape=shapes.ifupdown_dhcpcd,
         root="runit",
         packages=f"{_UDEV},ifupdown,dhcpcd-base",
     ),
@@ -156,6 +168,17 @@ _ALL = (
         shape=shapes.s6,
         root="s6",
         packages="iproute2",
+        off="sync; busybox poweroff -f",
+    ),
+    Guest(
+        name="s6-rc",
+        what="Debian's programs below s6-rc and s6-svscan, udhcpc",
+        init="s6-rc",
+        link="/etc/s6/adminsv/default/contents.d/azready",
+        shape=shapes.s6_rc,
+        root=PLAIN,
+        packages="iproute2",
+        then="s6-db-reload",
         off="sync; busybox poweroff -f",
     ),
     Guest(

@@ -15,7 +15,7 @@ from collections.abc import Callable
 
 from build import toolchain
 from build.cache import key, made
-from scripts.bootlab import LabError, disks, guests, kernels, kvm, shapes
+from scripts.bootlab import LabError, disks, guests, inside, kernels, kvm, shapes
 from scripts.bootlab.guests import Guest
 from scripts.bootlab.machine import Hardware
 from scripts.tasks import guests as roots
@@ -138,3 +138,7 @@ def install(guest: Guest, root: pathlib.Path) -> None:
         raise LabError(f"azready install exited with status {result.returncode}: {result.stderr}")
     if not os.path.lexists(f"{root}{guest.link}"):
         raise LabError(f"azready install made no {guest.link}: {result.stderr}")
+    if guest.then:
+        if f"in the image: {guest.then}" not in result.stderr:
+            raise LabError(f"azready install did not ask for {guest.then}: {result.stderr}")
+        inside(root, guest.then)

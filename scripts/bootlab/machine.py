@@ -22,11 +22,13 @@ from typing import TypeVar
 
 from scripts.bootlab import LabError
 from scripts.bootlab.cloud import Cloud, wait
+from scripts.simulator.scenario import VM
 
 T = TypeVar("T")
+_MOMENT = re.compile("Connection (refused|reset|closed)")
 PATIENCE = 600.0  # seconds; an emulated machine on a busy one is slow
 ASSET_TAG = "7783-7084-3265-9085-8269-3286-77"
-MAC = "00:0d:3a:12:34:56"
+MAC = ":".join(re.findall("..", VM().mac.lower()))
 # QEMU 7.2 without KVM gets cmpxchg16b wrong, and kernels then end in a double fault; five levels of
 # page tables only cost time.
 _BOARDS = {"x86_64": "q35", "aarch64": "virt,gic-version=3"}
@@ -164,7 +166,7 @@ class Machine:
         Raises LabError if it fails.
         """
         if self._key:
-            result = self.ssh(f"sudo -n sh -c {shlex.quote(command)}", limit)
+            result = self._ssh_patiently(f"sudo -n sh -c {shlex.quote(command)}", limit)
         else:
             result = self.shell(command, limit)
         if result.returncode:
@@ -212,7 +214,7 @@ class Machine:
 
         Raises LabError.
         """
-        said = self.ssh("true", 60, PreferredAuthentications="none").stderr
+        said = self._ssh_patiently("true", 60, PreferredAuthentications="none").stderr
         found = re.search(r"Permission denied \(([a-z,-]+)\)", said)
         if not found:
             raise LabError(f"ssh names no methods: {said.strip()}")
@@ -239,6 +241,19 @@ class Machine:
         return self.cloud.run(
             ["ssh", "-F", "none", *words, f"{self._user}@{self.address}", command], limit=limit
         )
+
+    def _ssh_patiently(
+        self, command: str, limit: float, **more: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Do what ssh() does, once more if it came while sshd read a late host key.
+
+        Then nobody listens for a moment.
+        """
+        result = self.ssh(command, limit, **more)
+        if result.returncode == 255 and _MOMENT.search(result.stderr):
+            time.sleep(2)
+            result = self.ssh(command, limit, **more)
+        return result
 
     def wait_login(self, limit: float = PATIENCE) -> float:
         """Wait until ssh lets the user in; return when, in seconds since the start.

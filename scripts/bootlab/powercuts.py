@@ -14,13 +14,14 @@ import subprocess
 import tempfile
 import time
 
-from scripts.bootlab import LabError
+from scripts.bootlab import LabError, run
 from scripts.bootlab.cloud import wait
 from scripts.bootlab.machine import PATIENCE, Hardware, Machine
 from scripts.bootlab.trial import Trial
 
 CUTS, CUTS_OF_KEYS = 10, 5
-_BEGIN, _KEYS, _END = "provisioning CD: ", "generate host keys for sshd", "provisioned: Ready"
+_BEGIN, _KEYS = "provisioning CD: ", "generate host keys for sshd (rsa)"
+_END = "provisioned: Ready"
 _ACCOUNTS = {"passwd": 7, "shadow": 9, "group": 4, "gshadow": 4}  # fields: passwd(5), ...
 # On the machine that was booted again, as root; what it says is wrong.
 _INSIDE = """\
@@ -108,12 +109,12 @@ def _judge_disk(trial: Trial, hardware: Hardware, *, was_ready: bool) -> str:
     """Judge the disk as it lies there; return what was there: "marker", "keys" or "nothing"."""
     with tempfile.TemporaryDirectory(dir=trial.folder) as scratch:
         raw, top = pathlib.Path(scratch, "raw"), pathlib.Path(scratch, "top")
-        _run("qemu-img", "convert", "-O", "raw", str(hardware.disk), str(raw))
+        run(["qemu-img", "convert", "-O", "raw", str(hardware.disk), str(raw)])
         found = subprocess.run(["e2fsck", "-p", str(raw)], capture_output=True, text=True)
         trial.require(found.returncode < 4, f"e2fsck: {found.stdout}{found.stderr}")
         top.mkdir()
         for folder in ("/etc", "/home", "/var/lib/azready"):
-            _run("debugfs", "-R", f"rdump {folder} {top}", str(raw))
+            run(["debugfs", "-R", f"rdump {folder} {top}", str(raw)])
         judge_accounts(trial, top / "etc")
         usable = judge_keys(trial, top / "etc/ssh")
         keys = top / "home" / trial.vm.admin_username / ".ssh/authorized_keys"
@@ -150,15 +151,8 @@ def judge_keys(trial: Trial, folder: pathlib.Path) -> int:
     for key in keys:
         mode = stat.S_IMODE(key.stat().st_mode)
         trial.require(mode & 0o077 == 0, f"{key.name} has mode {mode:o}")
-        public = _run("ssh-keygen", "-y", "-P", "", "-f", str(key)).split()[:2]
+        public = run(["ssh-keygen", "-y", "-P", "", "-f", str(key)]).split()[:2]
         beside = folder / f"{key.name}.pub"
         said = beside.read_text().split()[:2] if beside.exists() else []
         trial.require(public == said, f"{beside.name} is not the public half: {said}")
     return len(keys)
-
-
-def _run(*command: str) -> str:
-    result = subprocess.run(command, capture_output=True, text=True)
-    if result.returncode:
-        raise LabError(f"{' '.join(command)}: {result.stderr.strip()}")
-    return result.stdout

@@ -9,9 +9,10 @@ import stat
 import subprocess
 
 from build import machine
-from scripts.bootlab import LabError
+from scripts.bootlab import inside, run
 from scripts.bootlab.kernels import DISK, DRIVE, NETWORK, Kernel
 from scripts.tasks import guests as roots
+from scripts.tasks import released
 
 _NETWORKD = """\
 [Match]
@@ -61,6 +62,32 @@ _UDHCPC = """\
 ip addr replace "$ip/$mask" dev "$interface"
 for gateway in $router; do ip route replace default via "$gateway"; done
 """
+_S6_SERVICES = {
+    "network": _UDHCPC_HELD,
+    "sshd": "ls /etc/ssh/ssh_host_*_key >/dev/null 2>&1 || { sleep 1; exit; }\n"
+    "exec /usr/sbin/sshd -D -e\n",
+}
+# s6-linux-init would do this: s6-svscan as PID 1, and s6-rc once it says that it is up.
+_STAGE_1 = """\
+#!/bin/sh
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+{mounts}mkdir /run/service
+mkfifo -m 600 /run/up
+{{
+    read -r _ </run/up
+    s6-rc-init -c "$(readlink -f /etc/s6/rc/compiled)" /run/service && s6-rc -v2 -u change default
+}} &
+exec s6-svscan -d 3 /run/service </dev/null 3>/run/up
+"""
+# What the command of this name does on Artix Linux, which `azready install` asks for.
+_DB_RELOAD = """\
+#!/bin/sh -e
+new=/etc/s6/rc/compiled-$(date +%s%N)
+mkdir -p /etc/s6/rc
+s6-rc-compile "$new" /etc/s6/sv /etc/s6/adminsv
+[ ! -e /run/s6-rc ] || s6-rc-update "$new"
+ln -sfn "$new" /etc/s6/rc/compiled
+"""
 
 
 def nothing(root: pathlib.Path) -> None:
@@ -106,18 +133,53 @@ def ifupdown(root: pathlib.Path) -> None:
     write(root / "etc/network/interfaces", _IFUPDOWN)
 
 
+def ifupdown_dhcpcd(root: pathlib.Path) -> None:
+    """The same with a dhcpcd that sends the host name, as Debian's does not."""
+    ifupdown(root)
+    with open(root / "etc/dhcpcd.conf", "a") as file:
+        file.write("hostname\n")
+
+
 def s6(root: pathlib.Path) -> None:
     """s6-svscan as PID 1, without s6-rc: udhcpc, sshd and azready are its services."""
     services = root / "etc/s6/service"
-    for name, text in {
-        "network": _UDHCPC_HELD,
-        "sshd": "ls /etc/ssh/ssh_host_*_key >/dev/null 2>&1 || { sleep 1; exit; }\n"
-        "exec /usr/sbin/sshd -D -e\n",
-    }.items():
+    for name, text in _S6_SERVICES.items():
         program(services / name / "run", f"#!/bin/sh\nexec 2>&1\n{text}")
     program(root / "etc/udhcpc/default.script", _UDHCPC)
     start = "exec s6-svscan /etc/s6/service </dev/null\n"
     program(root / "etc/s6/init", f"#!/bin/sh\n{_MOUNTS}mount -o remount,rw /\n{start}")
+    _start_by_s6(root)
+
+
+def s6_rc(root: pathlib.Path) -> None:
+    """s6-rc, with mount-filesystems, udhcpc and sshd as its services. Raises BuildError."""
+    s6_rc_alone(root, _MOUNTS, "mount -o remount,rw /")
+    for name, text in _S6_SERVICES.items():
+        write(root / "etc/s6/sv" / name / "type", "longrun\n")
+        program(root / "etc/s6/sv" / name / "run", f"#!/bin/sh\nexec 2>&1\n{text}")
+        write(root / "etc/s6/sv" / name / "dependencies.d/mount-filesystems", "")
+        write(root / "etc/s6/adminsv/default/contents.d" / name, "")
+    program(root / "etc/udhcpc/default.script", _UDHCPC)
+
+
+def s6_rc_alone(root: pathlib.Path, mounts: str, up: str) -> None:
+    """s6-rc above s6-svscan as PID 1, in the folders of Artix Linux; `up` mounts the local files.
+
+    Raises BuildError.
+    """
+    for folder in ("bin", "libexec"):
+        shutil.copytree(released.s6_rc() / folder, root / "usr" / folder, dirs_exist_ok=True)
+    write(root / "etc/s6/sv/mount-filesystems/type", "oneshot\n")
+    write(root / "etc/s6/sv/mount-filesystems/up", f"{up}\n")
+    write(root / "etc/s6/adminsv/default/type", "bundle\n")
+    write(root / "etc/s6/adminsv/default/contents.d/mount-filesystems", "")
+    program(root / "usr/bin/s6-db-reload", _DB_RELOAD)
+    program(root / "etc/s6/init", _STAGE_1.format(mounts=mounts))
+    _start_by_s6(root)
+
+
+def _start_by_s6(root: pathlib.Path) -> None:
+    (root / "sbin").mkdir(exist_ok=True)
     (root / "sbin/init").unlink(missing_ok=True)
     (root / "sbin/init").symlink_to("/etc/s6/init")
 
@@ -127,13 +189,21 @@ def initramfs_tools(root: pathlib.Path, kernel: Kernel, place: pathlib.Path) -> 
     drivers = "".join(f"{name}\n" for name in (*DISK, *NETWORK, *DRIVE))
     write(root / "etc/initramfs-tools/modules", drivers)
     write(root / "etc/initramfs-tools/conf.d/modules", "MODULES=list\n")
+    _make_initrd(root, kernel, place, f"update-initramfs -c -k {kernel.version}")
+
+
+def dracut(root: pathlib.Path, kernel: Kernel, place: pathlib.Path) -> None:
+    """Have the image's own dracut write the initial RAM disk. Raises LabError."""
+    drivers = " ".join((*DISK, *NETWORK, *DRIVE))
+    write(root / "etc/dracut.conf.d/lab.conf", f'hostonly=no\nadd_drivers+=" {drivers} "\n')
+    image = f"/boot/initrd.img-{kernel.version}"
+    _make_initrd(root, kernel, place, f"dracut --force {image} {kernel.version}")
+
+
+def _make_initrd(root: pathlib.Path, kernel: Kernel, place: pathlib.Path, command: str) -> None:
     for file, name in ((kernel.image, "vmlinuz"), (kernel.config, "config")):
         shutil.copy(file, root / f"boot/{name}-{kernel.version}")
-    make = f"mount -t proc proc /proc && update-initramfs -c -k {kernel.version}"
-    words = ["unshare", "--mount", "chroot", str(root), "/bin/sh", "-ec", make]
-    result = subprocess.run(words, capture_output=True, text=True)
-    if result.returncode:
-        raise LabError(f"update-initramfs: {result.stdout}{result.stderr}")
+    inside(root, command)
     shutil.copy(root / f"boot/initrd.img-{kernel.version}", place)
 
 
@@ -187,10 +257,7 @@ def busybox_alone(root: pathlib.Path, file: pathlib.Path, architecture: str) -> 
 
 def enable(root: pathlib.Path, *units: str) -> None:
     """Enable units of systemd. Raises LabError."""
-    words = ["systemctl", f"--root={root}", "--quiet", "enable", *units]
-    result = subprocess.run(words, capture_output=True, text=True)
-    if result.returncode:
-        raise LabError(f"systemctl enable {' '.join(units)}: {result.stderr}")
+    run(["systemctl", f"--root={root}", "--quiet", "enable", *units])
 
 
 def write(path: pathlib.Path, text: str) -> None:

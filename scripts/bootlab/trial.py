@@ -144,10 +144,10 @@ class Trial:
     def free(self, machine: Machine) -> float:
         """Return when there were a lease and host keys: from then on only the platform is needed.
 
-        To make the keys takes an emulated machine long. Raises LabError.
+        To make the keys that the report waits for takes an emulated machine long. Raises LabError.
         """
         made = [at for at, line in list(machine.lines) if "generate host keys" in line]
-        return max([self.leased(machine), *(machine.started + at for at in made)])
+        return max([self.leased(machine), *(machine.started + at for at in made[:1])])
 
     def event(self, condition: Callable[[Event], object], machine: Machine, what: str) -> Event:
         """Wait for an event of the platform and return it. Raises LabError."""

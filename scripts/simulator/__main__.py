@@ -127,12 +127,13 @@ def _run(options: argparse.Namespace) -> int:
         if exchange.report and exchange.report == options.until:
             arrived.set()
 
-    wireserver, imds = ("127.0.0.1", options.wireserver_port), ("127.0.0.1", options.imds_port)
+    local = "127.0.0.1"
+    addresses = {"wireserver": (local, options.wireserver_port), "imds": (local, options.imds_port)}
     inside: list[str] = []
     if options.netns:
         inside = namespace.enter((platform.WIRESERVER, platform.IMDS))
-        wireserver, imds = (platform.WIRESERVER, 80), (platform.IMDS, 80)
-    with Simulator(chosen, wireserver=wireserver, imds=imds, on_exchange=on_exchange) as simulator:
+        addresses = platform.ADDRESSES
+    with Simulator(chosen, on_exchange=on_exchange, **addresses) as simulator:
         urls = {"wireserver": simulator.url("wireserver"), "imds": simulator.url("imds")}
         transcript.note(f"simulated Azure, scenario {chosen.name}: {chosen.description}", **urls)
         command = options.command or (

@@ -17,9 +17,11 @@ from scripts.simulator.scenario import VM
 
 WIRESERVER = "168.63.129.16"
 IMDS = "169.254.169.254"
+ADDRESSES = {"wireserver": (WIRESERVER, 80), "imds": (IMDS, 80), "host_plugin": (WIRESERVER, 32526)}
 
 _GOAL_STATE_VERSIONS = ("2012-11-30", "2015-04-05")
 _IMDS_VERSIONS = (
+    "2018-02-01",  # the Azure Linux agent's
     "2019-06-01",
     "2020-07-15",
     "2021-01-01",
@@ -28,6 +30,13 @@ _IMDS_VERSIONS = (
     "2021-12-13",
 )
 _MAX_DESCRIPTION = 4096  # bytes
+# (path, query) -> what the Azure Linux agent tells while it handles extensions (2.7: wire.py,
+# healthservice.py). Nothing comes of it.
+_TOLD = {
+    ("/HealthService", ""): "the agent's health",
+    ("/machine", "comp=telemetrydata"): "telemetry",
+    ("/machine/", "comp=telemetrydata"): "telemetry",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +74,8 @@ class Reply:
 
 def endpoint(service: str, request: Request) -> str:
     """Return the scripted endpoint that a request is for."""
-    if service == "imds":
-        return "imds"
+    if service in ("imds", "host_plugin"):
+        return service
     query = urllib.parse.urlsplit(request.target).query
     if query.startswith("comp=config&"):
         return "config"
@@ -76,6 +85,8 @@ def endpoint(service: str, request: Request) -> str:
 def answer(service: str, request: Request, vm: VM) -> Reply:
     """Return the healthy platform's answer."""
     problems = _common_problems(service, request)
+    if service == "host_plugin":  # the Azure Linux agent takes this for an older host
+        return Reply(404, problems=problems, note="not found")
     reply = (_imds if service == "imds" else _wireserver)(request, vm)
     reply.problems[:0] = problems
     return reply
@@ -113,6 +124,8 @@ def _wireserver(request: Request, vm: VM) -> Reply:
     kind = dict(urllib.parse.parse_qsl(url.query)).get("type", "")
     if request.method == "GET" and endpoint("wireserver", request) == "config" and kind in _CONFIGS:
         return Reply(200, _config(kind, vm), note=kind)
+    if request.method == "POST" and (url.path, url.query) in _TOLD:
+        return Reply(200, note=_TOLD[url.path, url.query])
     if url.path not in ("/machine", "/machine/") or url.query not in (
         "comp=goalstate",
         "comp=health",
@@ -299,7 +312,7 @@ def instance(vm: VM, *, extended: bool) -> dict[str, Any]:
                     "ipv4": {
                         "ipAddress": [{"privateIpAddress": "10.0.0.4", "publicIpAddress": ""}]
                     },
-                    "macAddress": "000D3AAABBCC",
+                    "macAddress": vm.mac,
                 }
             ]
         },

@@ -55,6 +55,7 @@ class VM:
     computer_name: str = "web-1"
     name: str = "web-1"
     vm_id: str = "6e1b6b2c-1f0a-4d55-9c4b-0a1b2c3d4e5f"
+    mac: str = "000D3A123456"  # of the first NIC, as the boot lab gives it to its machines
     admin_username: str = "azureuser"
     public_keys: tuple[str, ...] = (KEY,)
     key_path: str = ""  # "": where Azure puts them, in the user's home

@@ -42,6 +42,9 @@ class Exchange:
 class Simulator:
     """A running platform; a context manager.
 
+    It listens at the addresses of `wireserver` and `imds`, and at that of the `host_plugin` if
+    there is one: agents that run extensions ask it.
+
     `exchanges` grows while it runs. `on_exchange` is called with each exchange, in the thread of
     its connection.
     """
@@ -52,6 +55,7 @@ class Simulator:
         *,
         wireserver: tuple[str, int] = ("127.0.0.1", 0),
         imds: tuple[str, int] = ("127.0.0.1", 0),
+        host_plugin: tuple[str, int] | None = None,
         on_exchange: Callable[[Exchange], None] | None = None,
     ) -> None:
         self.scenario = scenario
@@ -66,6 +70,8 @@ class Simulator:
             endpoint: _one_by_one(answers) for endpoint, answers in scenario.answers.items()
         }
         self._listeners = {"wireserver": _listen(wireserver), "imds": _listen(imds)}
+        if host_plugin:
+            self._listeners["host_plugin"] = _listen(host_plugin)
         self._connections: set[socket.socket] = set()
         self._goal_states = 0
         self._vm = scenario.vm
@@ -143,7 +149,7 @@ class Simulator:
         received = time.monotonic()
         with self._lock:
             endpoint = platform.endpoint(service, request)
-            scripted = next(self._scripts[endpoint], Answer())
+            scripted = next(self._scripts.get(endpoint, iter(())), Answer())
             if endpoint == "goalstate":
                 self._goal_states += 1
                 if 0 < self.scenario.vm.moves_after < self._goal_states:

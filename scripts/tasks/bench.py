@@ -26,7 +26,7 @@ from build.__main__ import FREEZERS
 from build.cache import BuildError, console
 from scripts.simulator import namespace, platform, scenario
 from scripts.simulator.server import Simulator
-from scripts.tasks import cold, figures, guests, late, race
+from scripts.tasks import cold, figures, guests, late, race, stock
 from scripts.tasks.contenders import CONTENDERS
 
 FILE = toolchain.output()
@@ -69,8 +69,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--against",
         action="append",
         default=[],
-        metavar="NAME=COMMAND",
-        help="another reporter; repeatable; with --boot, NAME=FILE, a program without arguments",
+        metavar="NAME[=COMMAND]",
+        help=f"another reporter, or one of {', '.join(stock.NAMES)}; repeatable; "
+        "with --boot, go or NAME=FILE, a program without arguments",
     )
     parser.add_argument(
         "--runs",
@@ -135,10 +136,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         candidates.append(Candidate("without the snapshot", [str(plain), "report", "ready"]))
     for text in options.against:
         name, _, command = text.partition("=")
-        if not name or not command:
-            console.print(f"error: --against {text!r} is not NAME=COMMAND", markup=False)
+        try:
+            words = stock.command(name) if text in stock.NAMES else shlex.split(command)
+        except BuildError as error:
+            console.print(f"error: {error}", markup=False)
+            return 1
+        if not name or not words:
+            known = ", ".join(stock.NAMES)
+            console.print(
+                f"error: --against {text!r} is neither NAME=COMMAND nor one of {known}",
+                markup=False,
+            )
             return 2
-        candidates.append(Candidate(name, shlex.split(command), reference=True))
+        candidates.append(Candidate(name, words, reference=True))
     if not os.access(file, os.X_OK):
         console.print(f"error: {file} is missing: run scripts/build first", markup=False)
         return 2

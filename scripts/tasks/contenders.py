@@ -2,16 +2,17 @@
 
 All are the same guest, of the boot lab's systemd and systemd-networkd. A reporter that makes no
 user finds one in its image, with the key; where the image has no SSH host keys, and nobody else
-makes them, a unit does, as the author of such an image would write it.
+makes them before sshd starts, a unit does, as the author of such an image would write it. (The
+Azure Linux agent makes its keys when Debian's sshd has given up; and it looks for ifdown(8), which
+the guest has not, for 15 s.)
 """
 
 import dataclasses
 import pathlib
 import shutil
-import subprocess
 
 from build.cache import key, made
-from scripts.bootlab import LabError, shapes
+from scripts.bootlab import run, shapes
 from scripts.bootlab.guests import GUESTS, Guest, Instead
 from scripts.simulator.scenario import VM
 from scripts.tasks import guests as roots
@@ -46,12 +47,10 @@ RemainAfterExit=yes
 [Install]
 WantedBy=multi-user.target
 """
-# The agent takes eject(1) for granted, which its package does not ask for.
-# What each image needs besides its packages. cloud-init: the network's settings are the image's, as
-# in the others. The agent: Debian's settings leave the provisioning to cloud-init, and its unit
-# starts only where the processor says Hyper-V, which that of the boot lab does not.
+# The agent takes eject(1) for granted, which its package does not ask for. Debian's settings of it
+# leave the provisioning to cloud-init, and its unit starts only where the processor says Hyper-V,
+# which that of the boot lab does not.
 _FILES = {
-    "cloud-init": {"etc/cloud/cloud.cfg.d/90-race.cfg": "network: {config: disabled}\n"},
     "walinuxagent": {
         "etc/waagent.conf": "Provisioning.Agent=waagent\n",
         "etc/systemd/system/walinuxagent.service.d/race.conf": "[Unit]\nConditionVirtualization=\n",
@@ -68,7 +67,7 @@ _KEEPING = {
 class Contender:
     """A reporter: `packages` are Debian's, separated by commas; `file` becomes a unit of its own.
 
-    `provisions` says that it makes the user and the host keys.
+    `provisions` says that it makes the user, `makes_keys` that it makes host keys in time for sshd.
     """
 
     name: str
@@ -76,6 +75,7 @@ class Contender:
     packages: str = ""
     file: pathlib.Path | None = None
     provisions: bool = False
+    makes_keys: bool = False
 
     def guest(self, *, keys: bool) -> Guest:
         """Return the guest, whose image has SSH host keys or not. Raises BuildError, LabError."""
@@ -104,10 +104,10 @@ class Contender:
             shapes.enable(root, "report.service", "systemd-networkd-wait-online.service")
         if not self.provisions:
             _user(root)
-            if not keys:
-                shapes.write(root / "etc/systemd/system/host-keys.service", _HOST_KEYS)
-                shapes.enable(root, "host-keys.service")
-        for files in (_FILES, _KEEPING if keys else {}):
+        if not keys and not self.makes_keys:
+            shapes.write(root / "etc/systemd/system/host-keys.service", _HOST_KEYS)
+            shapes.enable(root, "host-keys.service")
+        for files in (_FILES, {} if self.makes_keys and not keys else _KEEPING):
             for place, text in files.get(self.name, {}).items():
                 (root / place).parent.mkdir(parents=True, exist_ok=True)
                 with open(root / place, "a") as file:
@@ -115,10 +115,10 @@ class Contender:
 
 
 CONTENDERS = (
-    Contender("azready", "azready, by `azready install`", provisions=True),
+    Contender("azready", "azready, by `azready install`", provisions=True, makes_keys=True),
     Contender("bash", "bash and curl", "bash,curl", _FOLDER / "report.sh"),
     Contender("python", "Python script", "python3", _FOLDER / "report.py"),
-    Contender("cloud-init", "cloud-init", "cloud-init", provisions=True),
+    Contender("cloud-init", "cloud-init", "cloud-init", provisions=True, makes_keys=True),
     Contender("walinuxagent", "Azure Linux agent", "waagent,eject", provisions=True),
 )
 
@@ -139,20 +139,14 @@ def public_key() -> str:
 
 def _keyed(root: pathlib.Path) -> None:
     shapes.networkd(root)
-    _run(["ssh-keygen", "-A", "-f", str(root)])
+    run(["ssh-keygen", "-A", "-f", str(root)])
 
 
 def _user(root: pathlib.Path) -> None:
     """Make the user whom the platform would name, with the key of the race."""
     name = VM().admin_username
-    _run(["chroot", str(root), "useradd", "--create-home", "--shell", "/bin/bash", name])
+    run(["chroot", str(root), "useradd", "--create-home", "--shell", "/bin/bash", name])
     shapes.write(root / f"home/{name}/.ssh/authorized_keys", f"{public_key()}\n")
-    _run(["chroot", str(root), "chown", "-R", f"{name}:{name}", f"/home/{name}"])
-    _run(["chmod", "-R", "go=", f"{root}/home/{name}/.ssh"])
+    run(["chroot", str(root), "chown", "-R", f"{name}:{name}", f"/home/{name}"])
+    run(["chmod", "-R", "go=", f"{root}/home/{name}/.ssh"])
     shapes.write(root / f"etc/sudoers.d/{name}", f"{name} ALL=(ALL) NOPASSWD: ALL\n")
-
-
-def _run(words: list[str]) -> None:
-    result = subprocess.run(words, capture_output=True, text=True)
-    if result.returncode:
-        raise LabError(f"{words[0]} exited with status {result.returncode}: {result.stderr}")

@@ -1,11 +1,15 @@
 """Measures what a file costs, and compares it with build/budget.toml.
 
 Size, instructions, start-up time and memory of `report ready` against a simulated platform on
-loopback. Instructions are counted by callgrind for this machine's files, and by single-stepping in
-qemu for others, which takes up to a minute. Unlike times, they hardly differ from run to run.
+loopback; for this machine's files, also the instructions of `provision` with everything on, without
+and with a password. Instructions are counted by callgrind for this machine's files, and by
+single-stepping in qemu for others, which takes up to a minute. Unlike times, they hardly differ
+from run to run.
 """
 
+import dataclasses
 import os
+import pathlib
 import shutil
 import statistics
 import subprocess
@@ -23,16 +27,20 @@ from build import packages, toolchain
 from build.cache import BuildError, console
 from scripts.simulator import scenario
 from scripts.simulator.server import Exchange, Simulator
+from scripts.tasks import guests
 
 BUDGET = toolchain.TOP / "build" / "budget.toml"
 TOOLS = ("valgrind", "time")
+# What `provision` is counted for: name in the budget -> the password of the VM.
+PROVISIONS = {"provision": "", "provision_password": guests.EVERYTHING.password}
 _RUNS = 20
 
 
 class Figures:
     """The figures of one file.
 
-    `size` is bytes; `peak` is megabytes, None if it cannot be measured on this machine.
+    `size` is bytes; `peak` is megabytes, None if it cannot be measured on this machine;
+    `provisions` are instructions, by the names of PROVISIONS, {} if they were not counted.
     """
 
     def __init__(self, machine: str, freezer: str) -> None:
@@ -41,6 +49,7 @@ class Figures:
         self.file = toolchain.output(machine, freezer)
         self.size = self.file.stat().st_size
         self.instructions = 0
+        self.provisions: dict[str, int] = {}
         self.milliseconds: list[float] = []
         self.peak: float | None = None
 
@@ -48,11 +57,12 @@ class Figures:
     def over(self) -> list[str]:
         """Return a line for each figure that exceeds the budget."""
         budget = budget_for(self.machine, self.freezer)
-        found = {"size": self.size, "instructions": self.instructions}
+        found = {"size": self.size, "instructions": self.instructions, **self.provisions}
+        names = {name: f"instructions of {name}" for name in PROVISIONS}
         return [
-            f"{self.file.name}: {found[name]:,} {name}, the budget is {limit:,}"
+            f"{self.file.name}: {found[name]:,} {names.get(name, name)}, the budget is {limit:,}"
             for name, limit in budget.items()
-            if found[name] > limit
+            if found.get(name, 0) > limit
         ]
 
 
@@ -68,6 +78,19 @@ def instructions(command: Sequence[str], machine: str) -> int:
     Its first word is a file for that machine. Raises BuildError, CalledProcessError.
     """
     return _by_callgrind(command) if not emulation.emulator(machine) else _by_qemu(command, machine)
+
+
+def provisioning(file: pathlib.Path, machine: str, password: str) -> int:
+    """Count the instructions of `provision` in a sketched root, with work for every step.
+
+    Needs root, which gives the new user the files. Raises as instructions().
+    """
+    vm = dataclasses.replace(guests.EVERYTHING, password=password)
+    healthy = dataclasses.replace(scenario.load("healthy"), vm=vm)
+    with Simulator(healthy) as simulator, tempfile.TemporaryDirectory() as root:
+        guests.sketch(pathlib.Path(root), vm)
+        platform = ["--wireserver", simulator.url("wireserver"), "--imds", simulator.url("imds")]
+        return instructions([str(file), "provision", "--root", root, *platform], machine)
 
 
 def _by_callgrind(command: Sequence[str]) -> int:
@@ -183,6 +206,11 @@ def measure(files: Sequence[tuple[str, str]]) -> list[Figures]:
             status.update(f"[dim]counting the instructions of {one.file.name}[/dim]")
             one.instructions = instructions([str(one.file), *arguments], one.machine)
             if one.machine == toolchain.native():
+                if os.geteuid() == 0:
+                    one.provisions = {
+                        name: provisioning(one.file, one.machine, password)
+                        for name, password in PROVISIONS.items()
+                    }
                 one.peak = _peak([str(one.file), *arguments])
         for run in range(_RUNS + 1):
             status.update(f"[dim]timing, {run} of {_RUNS}[/dim]")
@@ -215,6 +243,8 @@ def table(figures: Sequence[Figures]) -> Table:
         "freezer",
         "size MB",
         "million instructions",
+        "of provision",
+        "with a password",
         "time",
         "ratio",
         "peak MB",
@@ -235,6 +265,10 @@ def table(figures: Sequence[Figures]) -> Table:
             one.freezer,
             f"{one.size / 1e6:.2f}",
             f"{one.instructions / 1e6:.1f}",
+            *(
+                f"{one.provisions[name] / 1e6:.1f}" if one.provisions else "-"
+                for name in PROVISIONS
+            ),
             f"{median:.1f} ms" if one.peak else f"{median:.0f} ms in qemu",
             f"{median / default[one.machine]:.2f}" if one.machine in default else "-",
             f"{one.peak:.1f}" if one.peak else "-",

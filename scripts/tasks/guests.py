@@ -170,7 +170,7 @@ def busybox() -> pathlib.Path:
 
 
 def dinit() -> pathlib.Path:
-    """Build dinit, dinitctl and shutdown, static; return their folder.
+    """Build dinit, dinitctl, dinit-check and shutdown, static; return their folder.
 
     Raises BuildError.
     """
@@ -183,11 +183,12 @@ def dinit() -> pathlib.Path:
         run(["./configure", "LDFLAGS=-static"], cwd=tree, log=log)
         for folder in ("build", "src"):
             run(["make", f"-j{os.cpu_count()}", "-C", folder, "all"], cwd=tree, log=log)
-        for name in ("dinit", "dinitctl", "shutdown"):
+        for name in programs:
             shutil.copy(tree / "src" / name, place)
         shutil.rmtree(tree)
 
-    inputs = key(toolchain.pins()["dinit"]["sha256"])
+    programs = ("dinit", "dinitctl", "dinit-check", "shutdown")
+    inputs = key(toolchain.pins()["dinit"]["sha256"], *programs)
     return made("guest-dinit", inputs, make, hint="about 30 seconds")
 
 

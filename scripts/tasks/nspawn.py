@@ -3,7 +3,8 @@
 Arguments: the root, and further options of systemd-nspawn. Start it through `scripts/simulate
 --netns`, or in a namespace without any address, because the container shares its caller's network.
 It runs in new cgroups: a systemd that believes that it owns the root of the
-hierarchy would move the host's processes.
+hierarchy would move the host's processes. With `--tool`, the arguments are a command that runs
+systemd-nspawn itself, with the network of its caller.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 
 from agent.machine import network
 from build import packages
@@ -44,7 +46,10 @@ def need() -> None:
 
 
 def main() -> int:
-    """Boot; return nspawn's exit status."""
+    """Boot, or run a tool; return the exit status."""
+    if sys.argv[1] == "--tool":
+        with _apart():
+            return subprocess.run(sys.argv[2:], stdin=subprocess.DEVNULL).returncode
     _, addresses, routes = network.survey()
     known = {network.text(address.packed) for address in addresses}
     if (known and platform.WIRESERVER not in known) or any(
@@ -56,6 +61,18 @@ def main() -> int:
             file=sys.stderr,
         )
         return 2
+    words = ["systemd-nspawn", *_OPTIONS, f"--directory={sys.argv[1]}", *sys.argv[2:]]
+    with _apart():
+        try:
+            return subprocess.run(words, timeout=LIMIT, stdin=subprocess.DEVNULL).returncode
+        except subprocess.TimeoutExpired:
+            print(f"error: the container did not power off within {LIMIT} s", file=sys.stderr)
+            return 1
+
+
+@contextlib.contextmanager
+def _apart() -> Iterator[None]:
+    """Move this process to new cgroups, and to mounts where nspawn's own folder is empty."""
     own = [pathlib.Path(base, f"azready-{os.getpid()}") for base in _writable()]
     for group in own:
         group.mkdir()
@@ -65,14 +82,7 @@ def main() -> int:
     pathlib.Path("/run/systemd/nspawn").mkdir(parents=True, exist_ok=True)
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run/systemd/nspawn"], check=True)
     try:
-        return subprocess.run(
-            ["systemd-nspawn", *_OPTIONS, f"--directory={sys.argv[1]}", *sys.argv[2:]],
-            timeout=LIMIT,
-            stdin=subprocess.DEVNULL,
-        ).returncode
-    except subprocess.TimeoutExpired:
-        print(f"error: the container did not power off within {LIMIT} s", file=sys.stderr)
-        return 1
+        yield
     finally:
         for group in own:
             (group.parent / "cgroup.procs").write_text("0")

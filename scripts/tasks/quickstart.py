@@ -6,6 +6,7 @@ without sshd, because creating its root takes root. Where no root can be created
 says so and the file runs as is.
 """
 
+import argparse
 import json
 import os
 import pathlib
@@ -39,6 +40,7 @@ _OWN = (
 
 def main() -> int:
     """Build, boot, log in and show; return the exit status."""
+    argparse.ArgumentParser("scripts/quickstart", description=__doc__).parse_args()
     if code := build.main([]):
         return code
     console.rule("first boot")

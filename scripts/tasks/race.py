@@ -24,7 +24,7 @@ from scripts.bootlab.cloud import BRIDGE, Cloud
 from scripts.bootlab.guests import GUESTS, Guest, Instead
 from scripts.bootlab.machine import MAC, PATIENCE, Hardware, Machine
 from scripts.simulator.scenario import VM
-from scripts.tasks import boot, standings, timeline
+from scripts.tasks import boot, standings, stock, timeline
 from scripts.tasks.contenders import CONTENDERS, Contender, private_key, public_key
 from scripts.tasks.standings import EVENTS, Added, Boot, Record
 
@@ -53,7 +53,9 @@ done 2>/dev/null
 true
 """
 # What the guest runs without a reporter, and what this question runs.
-_KNOWN = re.compile(r"systemd|dbus|sshd|agetty|init$|\(sd-pam\)|sudo$|sh$|bash$|tr$")
+_KNOWN = re.compile(
+    r"\(udev-worker\)|systemd|dbus|sshd|agetty|init$|\(sd-pam\)|sudo$|sh$|bash$|tr$"
+)
 _CACHES = ("var/cache", "var/log", "var/lib/apt", "tmp")
 
 
@@ -76,13 +78,16 @@ def main(only: Sequence[str], words: Sequence[str], boots: int, kind: str | None
 
 
 def against(words: Sequence[str]) -> list[Contender]:
-    """Return the contenders that NAME=FILE describe. Raises ValueError."""
+    """Return the contenders that NAME=FILE, or "go", describe. Raises BuildError, ValueError."""
     found: list[Contender] = []
-    for word in words:
+    for given in words:
+        word = f"go={stock.command('go')[0]}" if given == "go" else given
         name, _, file = word.partition("=")
         path = pathlib.Path(file)
         if not re.fullmatch(r"[a-z0-9][a-z0-9-]*", name) or not file:
-            raise ValueError(f"--against {word!r} is not NAME=FILE, with a NAME of a-z, 0-9 and -")
+            raise ValueError(
+                f"--against {word!r} is not NAME=FILE, with a NAME of a-z, 0-9 and -, nor go"
+            )
         if not path.is_file():
             raise ValueError(f"--against {word!r}: {file} is no file")
         if name in [one.name for one in (*CONTENDERS, *found)]:

@@ -45,6 +45,7 @@ NEEDS = {"FROZEN": "native", "Run": "native", "words": "native", "BUILT": "all",
 
 # program -> package
 _TOOLS = {
+    "az": "azure-cli",
     "createrepo_c": "createrepo-c",
     "dnf": "dnf",
     "dpkg-scanpackages": "dpkg-dev",
@@ -57,6 +58,7 @@ _TOOLS = {
     "lintian": "lintian",
     "mkudffs": "udftools",
     "pacman": "pacman-package-manager",
+    "packer": "packer",
     "qemu-img": "qemu-utils",
     "rpm": "rpm",
     "rpmlint": "rpmlint",

@@ -28,11 +28,15 @@ echo $code >/run/ended
 exit $code
 """
 # Switches the machine off once a first boot is over, or is not to be: it is started last, or beside
-# the others.
+# the others. A run has more to do after it has made its marker.
 END = """\
 #!/bin/sh
 at=0
-while [ $at -lt 60 ] && [ ! -e /run/ended ] && ! ls /var/lib/azready/*.provisioned >/dev/null 2>&1; do at=$((at + 1)); sleep .25; done
+over() {
+    [ -e /run/ended ] && return
+    ls /var/lib/azready/*.provisioned >/dev/null 2>&1 && ! busybox pidof azready >/dev/null
+}
+while [ $at -lt 120 ] && ! over; do at=$((at + 1)); sleep .25; done
 sleep 1
 sync
 exec busybox poweroff -f
@@ -172,7 +176,7 @@ def _make_busybox_the_init(root: pathlib.Path) -> None:
 
 
 def _make_s6_the_init(root: pathlib.Path) -> None:
-    """s6 alone, without s6-rc, which no package here brings.
+    """s6 alone, without s6-rc (test_released.py).
 
     The supervisor is PID 1, and what is in its folder is started.
     """

@@ -109,6 +109,9 @@ def test_nothing_outlives_the_lab(tmp_path: pathlib.Path, number: signal.Signals
     )  # fmt: skip
     assert lab.stdout is not None
     child = pathlib.Path("/proc", lab.stdout.readline().strip())
+    end = time.monotonic() + 5
+    while not (child / "cmdline").read_text() and time.monotonic() < end:
+        time.sleep(0.02)  # in the middle of an execve(2), it has none
     assert (child / "cmdline").read_text()
     lab.send_signal(number)
     lab.wait(10)

@@ -139,7 +139,8 @@ def test_the_time_to_ready_begins_where_only_the_platform_is_needed(tmp_path: pa
     asked = [(110.0, offer), (111.0, lease), (140.0, renewal)]
     trial.cloud.events += [cloud.Event(at, asked=message) for at, message in asked]
     assert trial.free(machine) == 111.0
-    machine.lines.append((30.0, "azready: generate host keys for sshd"))
+    machine.lines.append((30.0, "azready: generate host keys for sshd (ecdsa, ed25519)"))
+    machine.lines.append((50.0, "azready: generate host keys for sshd (rsa)"))
     assert trial.free(machine) == 130.0
 
 

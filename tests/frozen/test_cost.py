@@ -47,6 +47,19 @@ def test_a_report_takes_no_more_instructions_than_its_budget(built: Built) -> No
     assert 0.9 * budget < counted <= budget
 
 
+@pytest.mark.skipif(
+    shutil.which("valgrind") is None or os.geteuid() != 0,
+    reason="valgrind is not installed (scripts/test installs it where it can), or not root",
+)
+@pytest.mark.parametrize("name", figures.PROVISIONS)
+def test_a_provision_takes_no_more_instructions_than_its_budget(built: Built, name: str) -> None:
+    limit = figures.budget_for(built.architecture, built.freezer).get(name)
+    if limit is None:
+        pytest.skip("its provision has no budget")
+    counted = figures.provisioning(built.file, built.architecture, figures.PROVISIONS[name])
+    assert 0.9 * limit < counted <= limit
+
+
 def test_qemu_counts_what_callgrind_counts(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,6 +98,8 @@ def test_a_file_over_its_budget_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
     one = figures.Figures(toolchain.native(), toolchain.DEFAULT_FREEZER)
     one.instructions = 10**9
     assert re.search(r"1,000,000,000 instructions, the budget is [0-9,]+$", "\n".join(one.over))
+    one.instructions, one.provisions = 0, {"provision": 10**9}
+    assert re.search(r"1,000,000,000 instructions of provision, the budget", "\n".join(one.over))
 
 
 def test_the_bill_of_materials_names_every_part(built: Built) -> None:

@@ -36,6 +36,8 @@ echo "ended" >>/begun
 echo whole >"$7"
 echo public >"$7.pub"
 """
+# Somebody who starts sshd when told so, and does not answer.
+SYSTEMD = ("env", "NOTIFY_SOCKET=/run/nobody")
 Make = Callable[[str], pathlib.Path]
 
 
@@ -81,32 +83,34 @@ def test_results_are_the_same_in_any_order(
 ) -> None:
     seconds = random.Random(f"{name} {seed}").sample([0, 0.4, 0.9, 2], 3)
     root = guest(make, **dict(zip(KINDS, seconds, strict=True)))
-    ended = boot(root, WITH_PASSWORD, name=name)
+    ended = boot(root, WITH_PASSWORD, name=name, around=SYSTEMD)
     assert (ended.code, ended.reports) == (0, ["Ready"]), ended.said
     assert keys(root) == ALL
     said = said_without_times(ended.said)
-    assert "generate host keys for sshd" in said
+    assert {
+        "generate host keys for sshd (ecdsa, ed25519)",
+        "generate host keys for sshd (rsa)",
+    } <= {*said}
     assert undisturbed.setdefault(name, said) == said
 
 
 def test_all_kinds_are_made_side_by_side_and_only_who_needs_them_waits(
     make: Make,
 ) -> None:
-    slow = ("rsa", "ecdsa")  # sshd is asked with the other one
-    root = guest(make, rsa=4, ecdsa=4)
-    ended = boot(root, WITH_PASSWORD)
+    root = guest(make, rsa=4, ecdsa=4)  # sshd is asked with the other one
+    ended = boot(root, WITH_PASSWORD, around=SYSTEMD)
     assert ended.code == 0, ended.said
     begun = (root / "begun").read_text().split()
     assert sorted(begun[:3]) == sorted(KINDS), "one after the other"
     own = os.nice(0)
-    for file, nice in (("first", min(19, own + 10)), ("last", own)):
+    low = min(19, own + 10)
+    for file, ecdsa in (("first", low), ("last", own)):
         found = (root / file).read_text().splitlines()
-        assert {f"{kind} {nice}" for kind in slow} <= set(found), file
+        assert {f"rsa {low}", f"ecdsa {ecdsa}"} <= set(found), file
         assert len(found) == len(KINDS)
-    lines = ended.said.splitlines()
-    (user,) = (at for at, line in enumerate(lines) if "create the user" in line)
-    (made,) = (at for at, line in enumerate(lines) if "generate host keys" in line)
-    assert user < made
+    told = ("create the user", "host keys for sshd (ecdsa, ed25519)", "report Ready", "sshd (rsa)")
+    places = [ended.said.index(text) for text in told]
+    assert places == sorted(places)
 
 
 def test_keys_are_used_while_the_platform_is_silent(make: Make) -> None:
@@ -124,13 +128,13 @@ def test_keys_are_used_while_the_platform_is_silent(make: Make) -> None:
         finally:
             process.terminate()
             said = process.communicate(timeout=30)[0]
-    assert said.count("generate host keys for sshd") == 1
+    assert said.count("generate host keys for sshd (") == 2
 
 
 def start(root: pathlib.Path, platform: Simulator) -> "subprocess.Popen[str]":
     words = asking(platform, "provision", "--force", "--deadline", "20")
     return subprocess.Popen(
-        ["chroot", str(root), "/azready", *words],
+        [*SYSTEMD, "chroot", str(root), "/azready", *words],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         stdin=subprocess.DEVNULL,
@@ -153,7 +157,8 @@ def test_a_signal_ends_them_and_leaves_nothing_half_written(make: Make, at: floa
         assert platform.reports == ["ProvisioningFailed"]
     assert "terminated by SIGTERM" in said
     # What the signal came too late for is there as a whole: nothing else is.
-    assert all(ALL[name] == text for name, text in keys(root).items())
+    found = {name: text for name, text in keys(root).items() if not name.endswith("_pending")}
+    assert all(ALL[name] == text for name, text in found.items())
     left = [path for path in pathlib.Path("/proc").glob("[0-9]*/cwd") if inside(path, root)]
     assert left == []
     assert "generate host keys" not in said
@@ -181,7 +186,7 @@ def refused(root: pathlib.Path, *kinds: str) -> Boot:
         f'[ "$3" != {kind} ] || {{ echo part >"$7"; echo no {kind}; exit 1; }}\n' for kind in kinds
     )
     keygen.write_text(KEYGEN.replace("echo part", lines + "echo part", 1))
-    return boot(root, WITH_PASSWORD)
+    return boot(root, WITH_PASSWORD, around=SYSTEMD)
 
 
 def test_a_kind_that_is_refused_is_a_warning(make: Make) -> None:
@@ -199,3 +204,65 @@ def test_no_key_at_all_is_never_told_as_one(make: Make) -> None:
     assert "warning: /usr/bin/ssh-keygen -t rsa exited with status 1: no rsa; " in ended.said
     assert "generate host keys" not in ended.said
     assert keys(root) == {}
+
+
+def test_where_sshd_wants_an_rsa_key_alone_it_is_waited_for(make: Make) -> None:
+    root = guest(make, rsa=0.5)
+    (root / "etc/ssh/sshd_config").write_text(
+        "HostKey /etc/ssh/ssh_host_rsa_key\nInclude /etc/ssh/sshd_config.d/*.conf\n"
+    )
+    ended = boot(root, WITH_PASSWORD, around=SYSTEMD)
+    assert ended.code == 0, ended.said
+    assert "generate host keys for sshd (rsa, ecdsa, ed25519)" in ended.said
+    assert ended.said.index("generate host keys") < ended.said.index("report Ready")
+    assert keys(root) == ALL
+
+
+def test_if_no_other_can_be_made_the_rsa_key_is_waited_for(make: Make) -> None:
+    root = guest(make, rsa=0.5)
+    ended = refused(root, "ecdsa", "ed25519")
+    assert ended.code == 0, ended.said
+    assert ended.said.count("warning: /usr/bin/ssh-keygen -t ") == 2
+    assert ended.said.index("generate host keys") < ended.said.index("report Ready")
+    assert sorted(keys(root)) == ["ssh_host_rsa_key", "ssh_host_rsa_key.pub"]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_key_that_this_boot_does_not_make_is_made_by_the_next(make: Make, number: int) -> None:
+    root = guest(make, rsa=30)
+    link = root / "etc/systemd/system/multi-user.target.wants/azready.service"
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to("../azready.service")
+    insert(root, WITH_PASSWORD)
+    marker = root / f"var/lib/azready/{VM().vm_id}.provisioned"
+    with Simulator(played(WITH_PASSWORD)) as platform:
+        process = start(root, platform)
+        end = time.monotonic() + 20
+        while not marker.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        time.sleep(0.2)
+        assert process.poll() is None, "it waits for the key"
+        process.send_signal(number)
+        said = process.communicate(timeout=30)[0]
+        assert platform.reports == ["Ready"]
+    if number == signal.SIGTERM:
+        assert process.returncode == 0
+        assert "SIGTERM came before all host keys: the next boot makes the others" in said
+    assert {"ssh_host_ecdsa_key", "ssh_host_ed25519_key"} <= set(keys(root)) - {"ssh_host_rsa_key"}
+    assert link.is_symlink()
+    again = boot(guest_again(root), WITH_PASSWORD)
+    assert (again.code, again.reports) == (0, []), again.said
+    assert "has been provisioned: nothing to do" in again.said
+    assert keys(root) == ALL
+    assert not link.is_symlink()
+    assert boot(root, WITH_PASSWORD, around=SYSTEMD).said.count("generate") == 0
+
+
+def test_where_sshd_waits_for_the_end_all_keys_are_there_before_the_report(
+    make: Make,
+) -> None:
+    root = guest(make, rsa=0.5)
+    ended = boot(root, WITH_PASSWORD)
+    assert ended.code == 0, ended.said
+    assert ended.said.index("(rsa, ecdsa, ed25519)") < ended.said.index("report Ready")
+    assert keys(root) == ALL

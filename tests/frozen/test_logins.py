@@ -20,7 +20,7 @@ from build.cache import BuildError
 from scripts.simulator.scenario import VM
 from scripts.tasks import guests
 from tests.conftest import FROZEN
-from tests.frozen.test_guests import PASSWORD, USER, boot, entry, inside
+from tests.frozen.test_guests import PASSWORD, USER, boot, entry, insert, inside
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or not emptyroot.possible(), reason="roots of other systems take root"
@@ -51,6 +51,14 @@ def root() -> Iterator[pathlib.Path]:
 
 def host_key(root: pathlib.Path, kind: str) -> pathlib.Path:
     return root / f"etc/ssh/ssh_host_{kind}_key"
+
+
+def tell_early(root: pathlib.Path, vm: VM) -> None:
+    """Have a CD say all before the metadata: the VM id is known, so that it counts."""
+    identity = root / "sys/class/dmi/id/product_uuid"
+    identity.parent.mkdir(parents=True, exist_ok=True)
+    identity.write_text(vm.vm_id + "\n")
+    insert(root, vm)
 
 
 @pytest.mark.parametrize(
@@ -93,8 +101,9 @@ def test_a_key_lets_in_exactly_if_ready_was_reported(
     (root / SSH).write_text(config)
     for name, content in drop_ins.items():
         (root / "etc/ssh/sshd_config.d" / name).write_text(content)
-    key = guests.make_key(tmp_path / "key", "planted")
-    first = boot(root, VM(public_keys=(key,)))
+    vm = VM(media="cd", public_keys=(guests.make_key(tmp_path / "key", "planted"),))
+    tell_early(root, vm)
+    first = boot(root, vm)
     assert first.reports == (["Ready"] if works else ["ProvisioningFailed"]), first.said
     assert lets_in(root, key=tmp_path / "key") is works
 
@@ -108,6 +117,39 @@ def test_an_sshd_whose_host_keys_are_being_made_is_asked_nevertheless(
     (root / SSH).write_text(HEAD + 'Match exec "true"\nPubkeyAuthentication no\n')
     first = boot(root, VM(public_keys=(guests.make_key(tmp_path / "key", "planted"),)))
     assert first.reports == ["ProvisioningFailed"], first.said
+
+
+@pytest.mark.parametrize("has_key", [True, False])
+def test_what_sshd_says_wins_over_what_its_files_say(
+    root: pathlib.Path, tmp_path: pathlib.Path, has_key: bool
+) -> None:
+    """With a CD, files are believed until sshd has been asked, which knows its port."""
+    if not has_key:
+        for path in (host_key(root, "ed25519"), host_key(root, "ed25519.pub")):
+            path.unlink(missing_ok=True)
+    vm = VM(media="cd", public_keys=(guests.make_key(tmp_path / "key", "planted"),))
+    tell_early(root, vm)
+    (root / SSH).write_text(HEAD + "Match LocalPort 22\nPubkeyAuthentication no\n")
+    first = boot(root, vm)
+    assert first.reports == ["ProvisioningFailed"], first.said
+    assert "sshd accepts no keys" in first.said
+    (root / SSH).write_text(HEAD + "Match LocalPort 22\nAuthorizedKeysFile /etc/ssh/keys/%u\n")
+    (root / "etc/ssh/keys").mkdir()
+    second = boot(root, vm)
+    assert second.reports == ["Ready"], second.said
+    assert f"authorize 1 SSH key in /etc/ssh/keys/{USER}\n" in second.said
+    assert lets_in(root, key=tmp_path / "key")
+
+
+def test_a_configuration_that_sshd_refuses_fails_the_run(
+    root: pathlib.Path, tmp_path: pathlib.Path
+) -> None:
+    vm = VM(media="cd", public_keys=(guests.make_key(tmp_path / "key", "planted"),))
+    tell_early(root, vm)
+    (root / SSH).write_text(f"{HEAD}NoSuchKeyword yes\n")
+    first = boot(root, vm)
+    assert first.reports == ["ProvisioningFailed"], first.said
+    assert "sshd cannot use its configuration" in first.said
 
 
 def fails_and_lets_nobody_in(root: pathlib.Path, key: pathlib.Path, why: str) -> None:
@@ -230,8 +272,8 @@ def test_a_host_key_that_sshd_refuses_does_not_count(
     assert first.code == 0, first.said
     assert good.read_bytes() == content  # what is good stays
     assert not list(root.glob("etc/ssh/.ssh_host*"))
-    said = "sshd (rsa, ecdsa)\n" if how == "left over" else "sshd (ecdsa)\n"
-    assert f"generate host keys for {said}" in first.said
+    said = "rsa, ecdsa" if how == "left over" else "ecdsa"
+    assert f"generate host keys for sshd ({said})\n" in first.said
     (root / "run/sshd").mkdir(exist_ok=True)
     checked = inside(root, "/usr/sbin/sshd", "-t")
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
@@ -242,7 +284,7 @@ def test_where_no_host_key_is_usable_all_are_made(root: pathlib.Path) -> None:
     host_key(root, "dsa").write_bytes(b"")
     first = boot(root, VM())
     assert first.code == 0, first.said
-    assert "generate host keys for sshd\n" in first.said
+    assert "generate host keys for sshd (rsa, ecdsa, ed25519)\n" in first.said
     for kind in ("rsa", "ecdsa", "ed25519"):
         assert inside(root, "ssh-keygen", "-l", "-f", f"/etc/ssh/ssh_host_{kind}_key.pub").stdout
         assert host_key(root, kind).stat().st_mode & 0o777 == 0o600
@@ -403,7 +445,7 @@ def test_the_files_are_read_as_sshd_reads_them(root: pathlib.Path) -> None:
         if said.returncode:
             return
         compared += 1
-        values = sshd._read(Root(str(root)), {}, "ann", ["ann", "adm"])
+        values = sshd._read(Root(str(root)), {}, "ann", lambda: ["ann", "adm"])
         told = sshd_config.dumped(said.stdout)
         del told["pubkeyacceptedalgorithms"]  # its default, which the files do not tell
         assert sshd_config.server(values) == sshd_config.server(told)

@@ -14,28 +14,20 @@ import pytest
 
 from agent import init
 from agent.root import Root
-from build import completions, manual, toolchain
+from build import completions, manual
 from build.cache import BuildError
 from scripts.tasks import guests, package
 from scripts.tasks.repository import make as make_repository
-from tests.conftest import BUILT, TOP, Built
+from tests.conftest import TOP, Built
 
 MANUAL = [f"/usr/share/man/man{page.stem[-1]}/{page.stem}.gz" for page in manual.pages()]
 LINK = "etc/systemd/system/multi-user.target.wants/azready.service"
-PACKAGED = [built for built in BUILT.values() if built.freezer == toolchain.DEFAULT_FREEZER]
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="installing into another root takes root")
 
 
-@pytest.fixture(scope="module", params=PACKAGED, ids=lambda built: built.architecture)
-def built(request: pytest.FixtureRequest) -> Built:
-    chosen: Built = request.param
-    chosen.command()
-    return chosen
-
-
 @pytest.fixture(scope="module")
-def packages(built: Built, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
-    made = package.make(built.architecture, built.file, tmp_path_factory.mktemp("packages"))
+def packages(packaged: Built, tmp_path_factory: pytest.TempPathFactory) -> dict[str, pathlib.Path]:
+    made = package.make(packaged.architecture, packaged.file, tmp_path_factory.mktemp("packages"))
     return dict(zip((*package.FORMATS, "tar"), made, strict=True))
 
 
@@ -60,24 +52,24 @@ def dpkg(root: pathlib.Path, *words: str) -> None:
 
 
 def test_two_runs_give_the_same_bytes(
-    built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path
+    packaged: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path
 ) -> None:
     for script in (TOP / "dist-config/maintainer").glob("*/*"):
         script.touch()
-    again = package.make(built.architecture, built.file, tmp_path)
+    again = package.make(packaged.architecture, packaged.file, tmp_path)
     assert [path.read_bytes() for path in again] == [
         path.read_bytes() for path in packages.values()
     ]
 
 
 def test_a_deb_depends_on_nothing_and_is_small(
-    built: Built, packages: dict[str, pathlib.Path]
+    packaged: Built, packages: dict[str, pathlib.Path]
 ) -> None:
     fields = subprocess.run(
         ["dpkg-deb", "--field", packages["deb"]], capture_output=True, text=True, check=True
     ).stdout
     assert {"x86_64": "Architecture: amd64", "aarch64": "Architecture: arm64"}[
-        built.architecture
+        packaged.architecture
     ] in fields
     for field in ("Depends", "Conflicts", "Breaks", "Replaces"):
         assert field not in fields
@@ -85,7 +77,7 @@ def test_a_deb_depends_on_nothing_and_is_small(
         "as long as cloud-init, the Azure Linux agent or azure-init is enabled, it only logs that"
         in " ".join(fields.split())
     )
-    assert packages["deb"].stat().st_size <= 1_900_000
+    assert packages["deb"].stat().st_size <= 1_600_000
 
 
 def test_lintian_and_rpmlint_find_nothing(packages: dict[str, pathlib.Path]) -> None:
@@ -155,7 +147,7 @@ def test_installing_enables_and_starts_nothing_and_purging_leaves_nothing(
 
 @needs_root
 def test_upgrading_keeps_settings_marker_and_what_the_unit_made_of_itself(
-    built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path
+    packaged: Built, packages: dict[str, pathlib.Path], root: pathlib.Path
 ) -> None:
     dpkg(root, "--install", str(packages["deb"]))
     (root / "etc/azready.toml").write_text("deadline = 60\n")
@@ -163,10 +155,12 @@ def test_upgrading_keeps_settings_marker_and_what_the_unit_made_of_itself(
     (root / "var/lib/azready/x.provisioned").touch()
     systems = init.starting(Root(str(root)))
     assert systems
-    for system in systems:  # as it does itself once the work is done
-        assert system.disable(Root(str(root)))
+    for system, links in systems.items():  # as it does itself once the work is done
+        assert system.disable(Root(str(root)), links) == links
     with tempfile.TemporaryDirectory() as scratch:
-        newer = package.make(built.architecture, built.file, pathlib.Path(scratch), "0.9.9")[0]
+        newer = package.make(packaged.architecture, packaged.file, pathlib.Path(scratch), "0.9.9")[
+            0
+        ]
         dpkg(root, "--install", str(newer))
     assert "0.9.9" in (root / "var/lib/dpkg/status").read_text()
     assert (root / "etc/azready.toml").read_text() == "deadline = 60\n"
@@ -177,14 +171,14 @@ def test_upgrading_keeps_settings_marker_and_what_the_unit_made_of_itself(
 
 @needs_root
 def test_a_machine_that_was_installed_from_a_package_becomes_an_image_again(
-    packages: dict[str, pathlib.Path], root: pathlib.Path, built: Built
+    packages: dict[str, pathlib.Path], root: pathlib.Path, packaged: Built
 ) -> None:
-    if not built.native:
+    if not packaged.native:
         pytest.skip("the same script with another file")
     dpkg(root, "--install", str(packages["deb"]))
     (root / LINK).unlink()
     result = subprocess.run(
-        [built.file, "generalize", "--root", root, "--yes"], capture_output=True, text=True
+        [packaged.file, "generalize", "--root", root, "--yes"], capture_output=True, text=True
     )
     assert result.returncode == 0, result.stderr
     assert "enable azready for the next boot" in result.stdout
@@ -193,11 +187,11 @@ def test_a_machine_that_was_installed_from_a_package_becomes_an_image_again(
 
 @needs_root
 def test_apt_installs_and_upgrades_from_a_repository(
-    built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path, tmp_path: pathlib.Path
+    packaged: Built, packages: dict[str, pathlib.Path], root: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
-    if not built.native:
+    if not packaged.native:
         pytest.skip("apt takes packages of its own architecture")
-    newer = package.make(built.architecture, built.file, tmp_path, "0.9.9")
+    newer = package.make(packaged.architecture, packaged.file, tmp_path, "0.9.9")
     make_repository([*packages.values(), *newer], root / "srv/azready")
     shutil.rmtree(root / "etc/apt/sources.list.d", ignore_errors=True)
     (root / "etc/apt/sources.list").write_text("deb [trusted=yes] file:/srv/azready/deb ./\n")
@@ -228,7 +222,7 @@ def test_apt_installs_and_upgrades_from_a_repository(
 
 @needs_root
 def test_dnf_installs_from_a_repository(
-    built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path
+    packaged: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path
 ) -> None:
     if shutil.which("dnf") is None:
         pytest.skip("dnf is not installed (scripts/test installs it where it can)")
@@ -244,14 +238,14 @@ def test_dnf_installs_from_a_repository(
     words = [
         "--nogpgcheck",
         "--releasever=1",
-        f"--forcearch={built.architecture}",
+        f"--forcearch={packaged.architecture}",
         "--assumeyes",
         "install",
         "azready",
     ]
     result = subprocess.run(["dnf", *options, *words], capture_output=True, text=True)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert (root / "usr/bin/azready").read_bytes() == built.file.read_bytes()
+    assert (root / "usr/bin/azready").read_bytes() == packaged.file.read_bytes()
     # There is no systemctl here: the link was made by hand.
     assert (root / LINK).is_symlink()
 
@@ -272,7 +266,7 @@ def files(root: pathlib.Path) -> set[str]:
 
 @needs_root
 def test_an_rpm_installs_and_goes(
-    built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path
+    packaged: Built, packages: dict[str, pathlib.Path], root: pathlib.Path
 ) -> None:
     if shutil.which("rpm") is None:
         pytest.skip("rpm is not installed (scripts/test installs it where it can)")
@@ -298,7 +292,7 @@ def test_an_rpm_installs_and_goes(
 
 
 def test_apk_arch_and_plain_archive_hold_the_same(
-    built: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path
+    packaged: Built, packages: dict[str, pathlib.Path], tmp_path: pathlib.Path
 ) -> None:
     if shutil.which("zstd") is None:
         pytest.skip("zstd is not installed (scripts/test installs it where it can)")
@@ -307,9 +301,9 @@ def test_apk_arch_and_plain_archive_hold_the_same(
         ["zstd", "--quiet", "--decompress", packages["archlinux"], "-o", arch], check=True
     )
     with tarfile.open(arch) as archive:
-        assert archive.extractfile("usr/bin/azready").read() == built.file.read_bytes()  # type: ignore[union-attr]
+        assert archive.extractfile("usr/bin/azready").read() == packaged.file.read_bytes()  # type: ignore[union-attr]
         information = archive.extractfile(".PKGINFO").read().decode()  # type: ignore[union-attr]
-    assert f"arch = {built.architecture}\n" in information
+    assert f"arch = {packaged.architecture}\n" in information
     assert "depend =" not in information
     assert "backup = etc/azready.toml" in information
     # An .apk is several gzipped tars, one behind the other: gzip reads over the ends, tarfile must
@@ -318,9 +312,9 @@ def test_apk_arch_and_plain_archive_hold_the_same(
         fileobj=io.BytesIO(gzip.decompress(packages["apk"].read_bytes())), ignore_zeros=True
     ) as archive:
         names = archive.getnames()
-        assert archive.extractfile("usr/bin/azready").read() == built.file.read_bytes()  # type: ignore[union-attr]
+        assert archive.extractfile("usr/bin/azready").read() == packaged.file.read_bytes()  # type: ignore[union-attr]
         information = archive.extractfile(".PKGINFO").read().decode()  # type: ignore[union-attr]
-    assert f"arch = {built.architecture}\n" in information
+    assert f"arch = {packaged.architecture}\n" in information
     assert {
         ".post-install",
         ".pre-deinstall",
@@ -354,7 +348,7 @@ def test_the_scripts_of_an_apk_enable_and_disable(
 
 @needs_root
 def test_pacman_installs_upgrades_and_removes(
-    built: Built, packages: dict[str, pathlib.Path], root: pathlib.Path, tmp_path: pathlib.Path
+    packaged: Built, packages: dict[str, pathlib.Path], root: pathlib.Path, tmp_path: pathlib.Path
 ) -> None:
     if shutil.which("pacman") is None:
         pytest.skip("pacman is not installed (scripts/test installs it where it can)")
@@ -370,7 +364,7 @@ def test_pacman_installs_upgrades_and_removes(
             "--root",
             str(root),
             "--arch",
-            built.architecture,
+            packaged.architecture,
             "--noconfirm",
             *words,
         ]
@@ -381,7 +375,9 @@ def test_pacman_installs_upgrades_and_removes(
     assert (root / LINK).is_symlink()
     (root / "etc/azready.toml").write_text("deadline = 60\n")
     (root / LINK).unlink()
-    pacman("--upgrade", str(package.make(built.architecture, built.file, tmp_path, "0.9.9")[3]))
+    pacman(
+        "--upgrade", str(package.make(packaged.architecture, packaged.file, tmp_path, "0.9.9")[3])
+    )
     assert (root / "etc/azready.toml").read_text() == "deadline = 60\n"
     assert not (root / LINK).is_symlink()
     (root / LINK).symlink_to("/usr/lib/systemd/system/azready.service")

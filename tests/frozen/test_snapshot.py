@@ -1,5 +1,7 @@
 """The snapshot in the static file: the same everywhere, and nothing of the process that made it."""
 
+import dataclasses
+import functools
 import os
 import pathlib
 import re
@@ -23,7 +25,9 @@ from build.cache import BuildError
 from build.frozen import BAKED_CODE
 from build.snapshot import audit, image, make
 from scripts.simulator import scenario
+from scripts.simulator.scenario import VM
 from scripts.simulator.server import Exchange, Simulator
+from scripts.tasks import guests
 from tests.conftest import BUILT, FROZEN, Built
 
 SNAPSHOTS = [
@@ -154,10 +158,10 @@ def test_a_variable_of_the_c_library_in_the_snapshot_stops_the_build() -> None:
 
 
 def test_no_code_in_the_file_makes_a_thread(snapshot: Built) -> None:
-    """So the heap needs no lock: pthread_create() is heap.c's, and the C library's is not there."""
+    """So the heap needs no lock: pthread_create() is nothreads.c's, the C library's is not there."""
     link_map = (parts(snapshot) / "map").read_text()
     makers = re.findall(r"/([^/]+):\(\.text\.(?:__)?pthread_create\)", link_map)
-    assert makers == ["heap.o"]
+    assert makers == ["nothreads.o"]
     assert "pthread_create.o):(.text.__tl_lock)" in link_map  # the C library's other functions are
 
 
@@ -364,3 +368,43 @@ def test_with_too_little_memory_it_ends_with_one_line(
             ends.add(done.returncode)
     assert ends <= {-signal.SIGKILL, -signal.SIGSEGV, 0, 1}
     assert 0 in ends
+
+
+def provision_within(file: pathlib.Path, size: int, vm: VM) -> tuple[int, list[str], str]:
+    """What a first boot with `ulimit -v` makes of it: exit status, reports, log."""
+    with (
+        Simulator(dataclasses.replace(scenario.load("healthy"), vm=vm)) as simulator,
+        tempfile.TemporaryDirectory() as root,
+    ):
+        guests.sketch(pathlib.Path(root), vm)
+        urls = [f"--{name}={simulator.url(name)}" for name in ("wireserver", "imds")]
+        done = subprocess.run(
+            [file, "provision", "--root", root, *urls],
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)),
+            capture_output=True,
+            text=True,
+        )
+        return done.returncode, simulator.reports, done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="the new user's files are given to the user")
+def test_a_first_boot_needs_hardly_more_memory_than_its_start(snapshot: Built) -> None:
+    """And says so where that is not enough for what the platform sends."""
+    if not snapshot.native:
+        pytest.skip("the limit would be qemu's")
+
+    def starts(size: int) -> bool:
+        limit = functools.partial(resource.setrlimit, resource.RLIMIT_AS, (size, size))
+        words = [str(snapshot.file), "--version"]
+        return subprocess.run(words, preexec_fn=limit, capture_output=True).returncode == 0
+
+    least = next(size for size in range(4_000_000, 9_000_000, 65536) if starts(size))
+    assert least < 7_100_000
+    code, reports, said = provision_within(snapshot.file, least, guests.EVERYTHING)
+    assert (code, reports) == (0, ["Ready"]), said
+    much = dataclasses.replace(guests.EVERYTHING, custom_data="#!/bin/sh\n" + "#" * 600_000)
+    code, reports, said = provision_within(snapshot.file, least, much)
+    assert (code, reports) == (1, ["ProvisioningFailed"]), said
+    last = said.splitlines()[-1]
+    assert "error: provisioning failed: out of memory: raise the limit of this process" in last
+    assert "Traceback" not in said

@@ -20,7 +20,7 @@ from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
 from agent.change import Change
-from agent.commands import failure, generalize, install, provision, uninstall
+from agent.commands import carrying, failure, generalize, install, uninstall
 from agent.errors import AzreadyError
 from agent.protocol import imds
 from agent.root import Root
@@ -87,7 +87,7 @@ def test_exchanges_during_a_first_boot_reach_nothing_outside(
     end = time.monotonic() + 3
     rounds, met = 0, 0  # met: how often the link was in the place of the file
     try:
-        while time.monotonic() < end and rounds < 2000:
+        while rounds < 50 or (time.monotonic() < end and rounds < 2000):
             with contextlib.suppress(AzreadyError):
                 for change in first_boot(root):
                     change.apply()
@@ -96,7 +96,6 @@ def test_exchanges_during_a_first_boot_reach_nothing_outside(
     finally:
         attacker.kill()
         attacker.join()
-    assert rounds > 50
     assert 0 < met < rounds
     assert picture(outside, links=False) == before
     assert picture(image / "etc", links=False) == etc
@@ -171,7 +170,7 @@ def first_boot(root: Root) -> Iterator[Change]:
         for change in changes:
             change.apply()
 
-    provision._carry_out(boot, act, collected.append)  # type: ignore[arg-type]
+    carrying.carry_out(boot, act, collected.append)  # type: ignore[arg-type]
     failure.record(boot, "a reason")
     yield from MARKER.changes(boot)
     yield from DISABLE.changes(boot)

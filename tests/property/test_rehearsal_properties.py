@@ -15,7 +15,7 @@ from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.boot import Boot
 from agent.change import Change, perform
-from agent.commands import provision
+from agent.commands import carrying, provision
 from agent.errors import GuestError, ProtocolError
 from agent.profile import merge
 from agent.protocol import imds
@@ -117,7 +117,7 @@ def carry_out(made: Boot) -> tuple[list[str], list[str]]:
 
     made.profile = merge(made.metadata, made.medium)
     try:
-        provision._carry_out(made, act, lambda text: texts.append(f"warn: {text}"))
+        carrying.carry_out(made, act, lambda text: texts.append(f"warn: {text}"))
     except GuestError as error:
         return texts, [str(error)]
     return texts, []

@@ -108,7 +108,7 @@ def test_a_signal_at_each_exchange(
             assert last.endswith("Azure was told; tried again at the next boot")
             reason = f"reason=terminated by {number.name} before Ready was reported"
             assert reason in platform.exchanges[-1].description
-            assert ("login works" in last) == (at == 2)
+            assert "login works" in last  # by what the CD says
         else:
             assert platform.reports == ["Ready"]
             if code:

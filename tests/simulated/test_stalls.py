@@ -20,7 +20,7 @@ import pytest
 from tests import attacks
 from tests.conftest import TOP, words
 
-DEADLINE, MOST = 5.0, 6.0  # seconds
+DEADLINE, MOST = 5.0, 7.0  # seconds; the machine may be busy
 HOWS = ("source", "frozen")
 Handler = Callable[[socket.socket], None]
 

@@ -1,10 +1,14 @@
 """The parts of the build that need no compiler: pins, sources, the frozen table, the allow-list."""
 
 import functools
+import gzip
 import hashlib
 import http.server
+import io
+import lzma
 import marshal
 import pathlib
+import tarfile
 import threading
 
 import pytest
@@ -34,7 +38,9 @@ def test_every_pin_has_a_hash() -> None:
     pins = toolchain.pins()
     for entry in [*pins["cpython"], pins["pyinstaller"], pins["busybox"], pins["dinit"]]:
         assert len(entry["sha256"]) == 64
-    for group in ("tools", "freezer"):
+    for name in ("apk-tools", "skalibs", "execline", "s6", "s6-rc"):
+        assert len(pins[name]["tree"]) == 64
+    for group in ("tools", "freezer", "judges"):
         for _, *digests in pins[group].values():
             assert digests
             assert all(len(digest) == 64 for digest in digests)
@@ -47,6 +53,47 @@ def test_a_folder_of_sources_comes_first(
     (tmp_path / "Python-3.13.99.tar.xz").write_bytes(b"archive")
     monkeypatch.setenv("AZREADY_SOURCES", str(tmp_path))
     assert sources.cpython().archive == tmp_path / "Python-3.13.99.tar.xz"
+
+
+def packed(place: pathlib.Path, top: str, content: bytes, mode: int, mtime: int) -> None:
+    """An archive of a release: a file, a link and their folder."""
+    pack = gzip.compress if place.suffix == ".gz" else lzma.compress
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w") as archive:
+        for name, kind in (("", tarfile.DIRTYPE), ("/make", b"0"), ("/again", tarfile.SYMTYPE)):
+            member = tarfile.TarInfo(top + name)
+            member.type, member.mode, member.mtime = kind, mode, mtime
+            if kind == b"0":
+                member.size = len(content)
+            elif kind == tarfile.SYMTYPE:
+                member.linkname = "make"
+            archive.addfile(member, io.BytesIO(content) if kind == b"0" else None)
+    place.write_bytes(pack(out.getvalue()))
+
+
+def test_a_tag_is_known_by_its_tree_however_it_is_packed(
+    pin: dict[str, object], tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packed(tmp_path / "a.tar.gz", "s6-1", b"all:", 0o755, 1)
+    del pin["sha256"]
+    pin.update(tree=sources.tree_of(tmp_path / "a.tar.gz"), url="http://127.0.0.1:9/s6-1.tar.gz")
+    monkeypatch.setattr(toolchain, "pins", lambda: {"s6": pin})
+    given = tmp_path / "given"
+    given.mkdir()
+    monkeypatch.setenv("AZREADY_SOURCES", str(given))
+    packed(given / "s6-1.tar.xz", "s6-v1", b"all:", 0o775, 2)
+    assert sources.archive("s6") == given / "s6-1.tar.xz"
+    for content, mode in ((b"evil:", 0o755), (b"all:", 0o644)):
+        packed(given / "s6-1.tar.xz", "s6-1", content, mode, 1)
+        with pytest.raises(cache.BuildError, match="has tree"):
+            sources.archive("s6")
+    for top in ("..", "", "s6-1/.."):  # files that would land elsewhere
+        packed(given / "s6-1.tar.xz", top, b"all:", 0o755, 1)
+        with pytest.raises(cache.BuildError, match=r"has not one top folder|has tree"):
+            sources.archive("s6")
+    (given / "s6-1.tar.xz").write_bytes(b"<html>")
+    with pytest.raises(cache.BuildError, match="cannot fetch the source of s6"):
+        sources.archive("s6")
 
 
 def test_upstream_is_fetched_checked_and_kept(

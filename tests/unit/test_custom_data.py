@@ -160,3 +160,22 @@ def test_under_systemd_a_unit_has_the_limit_and_is_stopped(
         else []
     )
     assert note(tmp_path) == left
+
+
+def test_what_a_script_starts_does_not_keep_the_priority_of_the_unit(
+    tmp_path: pathlib.Path, log: Lines
+) -> None:
+    """Where there is no systemd-run: with it, the script is a unit of its own."""
+    script = (
+        f"#!/bin/sh\n(sleep 0.2; exec cut -d' ' -f19 /proc/self/stat >{tmp_path}/nice) &\nwait\n"
+    )
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, -10)
+    except PermissionError:
+        pytest.skip("a high priority takes CAP_SYS_NICE")
+    try:
+        perform(custom_data.changes(boot(tmp_path, log, script)), log)
+        assert posix.nice(0) == -10
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    assert (tmp_path / "nice").read_text() == "0\n"

@@ -16,7 +16,7 @@ from agent.azure import http
 from agent.azure.retry import Deadline
 from agent.commands import common
 from agent.errors import UsageError
-from agent.machine import dhcp, links, outside
+from agent.machine import dhcp, holder, links, outside
 from agent.machine import network as network_of_kernel
 from agent.protocol.netlink import Address, Link, Route
 from agent.root import Root
@@ -265,6 +265,38 @@ def test_systemd_runs_it_outside_of_the_sandbox(
     assert log.lines[-1].startswith("4 warning: no DHCP: azready lease ")
 
 
+def test_a_client_that_is_at_work_has_a_minute(
+    log: Lines, tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The links that somebody is at work on are his, the others are not."""
+    known: "links.Survey" = ([link(2, "eth0", 1), link(3, "eth1", 2)], [], [])
+    busy, tried, now = {2, 3}, [], [100.0]
+
+    def switch_on(found: Link) -> None:
+        tried.append(found.name)
+        raise network_of_kernel.NetworkError("refused")
+
+    monkeypatch.setattr(outside, "is_confined", lambda: False)
+    monkeypatch.setattr(network_of_kernel, "survey", lambda: known)
+    monkeypatch.setattr(holder, "is_at_work", lambda _, index: index in busy)
+    monkeypatch.setattr(dhcp, "monotonic", lambda: now[0])
+    monkeypatch.setattr(links, "switch_on", switch_on)
+    made = dhcp.Client(Root(str(tmp_path)), log, patience=dhcp.PATIENCE)
+    assert not made.turn(Deadline(60), no_way=True)
+    assert (tried, log.lines) == ([], [])
+    busy.discard(3)
+    made.turn(Deadline(60), no_way=True)
+    assert tried == ["eth1"]
+    busy.add(3)
+    now[0] += dhcp.PATIENCE
+    made.turn(Deadline(60), no_way=True)
+    assert tried == ["eth1", "eth1"], "the second of two has its turn"
+    made.turn(Deadline(60), no_way=True)
+    assert tried[2:] == ["eth0"]
+    dhcp.Client(Root(str(tmp_path)), log).turn(Deadline(60), no_way=True)
+    assert tried[3:] == ["eth0"], "`now` has no patience"
+
+
 def test_a_kernel_that_does_not_answer_makes_no_plan(
     tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -351,8 +383,9 @@ class Asked:
 
     lease = None
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, patience: float) -> None:
         self.turns: list[bool] = []
+        self.patience = patience
 
     def turn(self, _: Deadline, *, no_way: bool) -> bool:
         self.turns.append(no_way)
@@ -384,6 +417,16 @@ def test_the_client_starts_after_the_grace_and_only_without_a_way(
     assert made.meanwhile(Deadline(1), False)  # a lease may have to be renewed
     assert isinstance(made.client, Asked)
     assert made.client.turns == [True, False]
+    assert made.client.patience == 60
+
+
+def test_now_has_no_patience_with_others(log: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.machine.dhcp.Client", Asked)
+    made = run_of(log)
+    made.dhcp = 0.0
+    assert made.meanwhile(Deadline(1), True)
+    assert isinstance(made.client, Asked)
+    assert made.client.patience == 0
 
 
 def test_another_tree_a_rehearsal_and_never_leave_the_network_alone(

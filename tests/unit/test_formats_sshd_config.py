@@ -56,7 +56,7 @@ def server(files: dict[str, str], user: str = "ann", groups: tuple[str, ...] = (
             if name and sshd_config.fits(pattern, name):
                 yield files[name].encode()
 
-    values = sshd_config.effective(files[""].encode(), included, user, groups)
+    values = sshd_config.effective(files[""].encode(), included, user, lambda: groups)
     return sshd_config.server(values)
 
 
@@ -209,3 +209,11 @@ def test_the_block_goes_to_the_start_and_replaces_an_older_one() -> None:
     assert sshd_config.with_block(first, "A yes\n") == first
     second = sshd_config.with_block(b"Port 1\n" + first, "A no\n")
     assert second == b"# azready begin\nA no\n# azready end\nPort 1\nPort 22\n\xff\n"
+
+
+def test_only_the_default_algorithms_may_be_told_besides_what_was_read() -> None:
+    read = Server(uses_pam=True)
+    assert sshd_config.is_foreseen(read, read)
+    assert sshd_config.is_foreseen(read, Server(uses_pam=True, algorithms=("ssh-ed25519",)))
+    assert not sshd_config.is_foreseen(read, Server(uses_pam=True, public_keys=False))
+    assert not sshd_config.is_foreseen(read, Server())

@@ -22,6 +22,7 @@ GONE = {
     "var/lib/azready/customdata": "var/lib/azready-notes",
     "etc/ssh/ssh_host_rsa_key": "etc/ssh/deploy_to_host_key",
     "etc/ssh/ssh_host_rsa_key.pub": "etc/ssh/ssh_host_key.pub",
+    "etc/ssh/.ssh_host_keys_pending": "etc/ssh/.ssh_other",
     "var/lib/dbus/machine-id": "var/lib/dbus/other",
     "etc/sudoers.d/90-azready": "etc/sudoers.d/91-ours",
     "etc/doas.d/azready.conf": "etc/doas.d/ours.conf",
@@ -330,7 +331,7 @@ def test_what_was_agreed_to_is_done_and_counted(
     assert log.lines == [
         "7 empty /etc/machine-id",
         "7 remove /etc/hostname",
-        "6 done, 2 changes: shut this machine down and capture it",
+        "6 done, 2 changes",
     ]
     assert not (tmp_path / "etc/hostname").exists()
     log.lines.clear()

@@ -6,12 +6,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 
 from agent.errors import GuestError
 from agent.machine import holder, outside
 from agent.root import Root
+from agent.steps import publish_host_name
 from tests.network import WHY_NOT, Network, network
 
 namespaces = pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
@@ -60,6 +62,72 @@ def test_run_time_state_names_the_client(tmp_path: pathlib.Path) -> None:
     assert holder.find(root, LOOPBACK) == "NetworkManager"
     write(tmp_path, f"run/systemd/netif/leases/{LOOPBACK}", "CLIENTID=ff01\n")
     assert holder.find(root, LOOPBACK) == "systemd-networkd"
+
+
+@pytest.mark.parametrize("slice_", ["system.slice", "systemd/system.slice"])
+def test_what_systemd_runs_may_be_at_work_on_a_link(tmp_path: pathlib.Path, slice_: str) -> None:
+    root, groups = Root(str(tmp_path)), tmp_path / "sys/fs/cgroup" / slice_
+    (groups / "ssh.service").mkdir(parents=True)
+    assert not holder.is_at_work(root, LOOPBACK)
+    (groups / "systemd-networkd.service").mkdir()
+    assert holder.is_at_work(root, LOOPBACK), "networkd starts"
+    for state, expected in {
+        "pending": True,
+        "initialized": True,
+        "configuring": True,
+        "configured": False,  # without an address, or nobody would ask
+        "unmanaged": False,
+        "failed": False,
+    }.items():
+        text = f"# private data\nADMIN_STATE={state}\nOPER_STATE=off\n"
+        write(tmp_path, f"run/systemd/netif/links/{LOOPBACK}", text)
+        assert holder.is_at_work(root, LOOPBACK) is expected, state
+    (groups / "networking.service").mkdir()
+    assert holder.is_at_work(root, LOOPBACK), "ifupdown does all links"
+
+
+def test_a_client_that_runs_is_at_work_on_its_link(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words: set[str] = set()
+    monkeypatch.setattr(holder, "_clients", lambda: iter([("udhcpc", "1", words)]))
+    monkeypatch.setattr(_socket, "if_nameindex", lambda: [(LOOPBACK, "lo"), (9, "eth9")])
+    assert holder.is_at_work(Root(str(tmp_path)), LOOPBACK), "no link is named"
+    words |= {"-i", "eth9"}
+    assert not holder.is_at_work(Root(str(tmp_path)), LOOPBACK)
+
+
+@pytest.mark.parametrize(
+    ("client", "words", "told"),
+    [
+        ("udhcpc", {"-x", "hostname:old"}, True),
+        ("udhcpc", {"-xhostname:old", "-i", "lo"}, True),
+        ("udhcpc", {"-x", "hostname:new"}, False),
+        ("udhcpc", {"-x", "hostname:old", "-i", "other"}, False),
+        ("dhcpcd", {"hostname:old"}, False),
+    ],
+)
+def test_a_lease_that_came_after_the_name_may_carry_the_old_one(
+    client: str,
+    words: set[str],
+    told: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: pathlib.Path,
+) -> None:
+    monkeypatch.setattr(_socket, "if_nameindex", lambda: [(LOOPBACK, "lo"), (9, "other")])
+    monkeypatch.setattr(holder, "_clients", lambda: iter([(client, "7", words)]))
+    monkeypatch.setattr(holder, "addresses", lambda: frozenset({(LOOPBACK, b"\x0a\0\0\4")}))
+    assert holder.is_told(LOOPBACK, "old") == told
+    boot = SimpleNamespace(
+        client=None,
+        root=SimpleNamespace(is_live=True, exists=lambda _: False, read=lambda _: None),
+        config=SimpleNamespace(steps={"host_name": True}),
+        profile=SimpleNamespace(host_names=("new",)),
+        old_name="old",
+        unnamed=frozenset(),
+    )
+    said = [change.text for change in publish_host_name.changes(boot)]  # type: ignore[arg-type]
+    assert said == ["renew the lease of lo (udhcpc) under the new host name"] * told
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ PROVISION = {
     ),
     *(f"agent.{name}" for name in ("lock", "nearness", "notify", "signals", "staging")),
     *("agent.azure.imds", "agent.commands.failure", "agent.commands.provision"),
-    "agent.commands.wanted",
+    *(f"agent.commands.{name}" for name in ("carrying", "early", "wanted")),
     *(f"agent.machine{name}" for name in ("", ".identity", ".media", ".mount")),
     *(f"agent.protocol.{name}" for name in ("imds", "iso9660", "keys", "kvp", "medium", "ovf")),
     *(f"agent.protocol.{name}" for name in ("udf", "udf_descriptor", "udf_volume")),

@@ -8,12 +8,19 @@ import subprocess
 import pytest
 
 from agent import init
+from agent.azure import http
+from agent.azure.retry import Deadline
+from agent.boot import Boot
 from agent.change import perform, rehearse
 from agent.commands import generalize, install, uninstall
 from agent.errors import UsageError
+from agent.init import systemd
 from agent.root import Root
+from agent.settings import Config
+from agent.steps import DISABLE
 from tests.conftest import FROZEN, Lines, words
 
+NOWHERE = http.endpoint("http://127.0.0.1:9")
 ELF = b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x02\x00"
 
 
@@ -85,6 +92,19 @@ def test_a_package_that_is_there_is_mentioned(image: pathlib.Path) -> None:
     assert "a package has put azready at /usr/bin/azready" in said
     said = azready("install", "--root", str(image), "--exec", "/usr/bin/azready").stderr
     assert "a package" not in said
+
+
+def test_host_keys_that_all_vms_would_share_are_mentioned(image: pathlib.Path) -> None:
+    """As Debian's openssh-server makes them when it is installed."""
+    words = ("--root", str(image))
+    key = image / "etc/ssh/ssh_host_ed25519_key"
+    key.parent.mkdir(parents=True, exist_ok=True)
+    key.write_text("key\n")
+    assert "warning: this image has SSH host keys" in azready("install", *words).stderr
+    said = azready("generalize", *words, "--yes")
+    assert f"remove {key.relative_to(image)}" in said.stdout.replace("/etc", "etc")
+    assert "shut this machine down" not in said.stderr
+    assert "SSH host keys" not in azready("install", *words).stderr
 
 
 def test_a_dry_run_changes_nothing(image: pathlib.Path) -> None:
@@ -372,3 +392,99 @@ def test_what_install_and_uninstall_rehearse_is_what_they_do(
         assert list(changes()) == []  # type: ignore[call-overload]
     assert listed(tmp_path) == ["etc/init.d/.depend.start"]
     assert (tmp_path / "etc/init.d/.depend.start").read_text() == "TARGETS = sudo ssh\n"
+
+
+# A vendor's image: everything below /usr
+
+
+def vendor_image(image: pathlib.Path) -> Root:
+    (image / "etc/systemd/system").rmdir()
+    (image / "etc/systemd").rmdir()
+    assert azready("install", "--root", str(image), "--vendor").returncode == 0
+    return Root(str(image))
+
+
+def test_a_vendors_image_has_nothing_in_etc(image: pathlib.Path) -> None:
+    before = listed(image)
+    root = vendor_image(image)
+    assert sorted(set(listed(image)) - set(before)) == [
+        "usr/bin/azready",
+        "usr/lib/systemd/system-preset/80-azready.preset",
+        "usr/lib/systemd/system/azready.service",
+        "usr/lib/systemd/system/multi-user.target.wants/azready.service",
+    ]
+    assert (
+        "ExecStart=/usr/bin/azready provision\n"
+        in (image / "usr/lib/systemd/system/azready.service").read_text()
+    )
+    assert not any((image / "etc").rglob("*"))
+    assert init.enabled(root) == [systemd.VENDOR_LINK]
+    again = azready("install", "--root", str(image), "--vendor")
+    assert "nothing to do: azready is installed and enabled" in again.stderr
+    assert azready("uninstall", "--root", str(image), "--vendor").returncode == 0
+    assert listed(image) == before
+
+
+def test_a_vendors_link_stays_and_a_file_disables_it(image: pathlib.Path) -> None:
+    root = vendor_image(image)
+    link = image / "usr/lib/systemd/system/multi-user.target.wants/azready.service"
+    boot = Boot(root, NOWHERE, NOWHERE, Deadline(5), Config(), Lines())
+    texts = [change.text for change in DISABLE.changes(boot)]
+    assert texts == ["create /var/lib/azready/disabled, which keeps the unit from running again"]
+    perform(DISABLE.changes(boot), Lines())
+    assert link.is_symlink()
+    assert init.enabled(root) == []
+    assert list(DISABLE.changes(boot)) == []
+    # What `systemctl preset-all` adds at the first boot goes.
+    made = image / "etc/systemd/system/multi-user.target.wants/azready.service"
+    made.parent.mkdir(parents=True)
+    made.symlink_to("/usr/lib/systemd/system/azready.service")
+    perform(DISABLE.changes(boot), Lines())
+    assert not made.is_symlink()
+    perform(iter(generalize.changes(root, "/var/lib/azready", "")), Lines())
+    assert init.enabled(root) == [systemd.VENDOR_LINK]
+    assert not made.is_symlink()
+
+
+def test_a_vendors_file_is_not_called_a_packages(image: pathlib.Path) -> None:
+    vendor_image(image)
+    again = azready("install", "--root", str(image), "--vendor", "--exec", "/usr/sbin/azready")
+    assert "warning: " not in again.stderr
+    beside = azready("install", "--root", str(image))
+    assert "a package" not in beside.stderr
+    assert "warning: a vendor's azready is below /usr: install --vendor upd" in beside.stderr
+
+
+def test_only_systemd_starts_what_a_vendor_has_put_below_usr(image: pathlib.Path) -> None:
+    said = azready("install", "--root", str(image), "--vendor", "--init", "runit")
+    assert said.returncode == 2
+    assert (
+        said.stderr == "azready: --vendor is not possible: runit starts nothing from below /usr\n"
+    )
+
+
+def test_what_is_the_vendors_and_what_is_not(image: pathlib.Path) -> None:
+    vendor_image(image)
+    plain = azready("uninstall", "--root", str(image))
+    assert (
+        "warning: a vendor's azready is below /usr: uninstall --vendor removes it" in plain.stderr
+    )
+    assert (image / "usr/bin/azready").exists()
+    (image / "usr/lib/systemd/system/multi-user.target.wants/azready.service").unlink()
+    package = azready("uninstall", "--root", str(image), "--vendor")
+    assert "nothing to do: no vendor's azready is installed" in package.stderr
+    assert (image / "usr/bin/azready").exists()
+    (image / "etc/systemd/system").mkdir(parents=True)
+    (image / "etc/systemd/system/azready.service").symlink_to("/dev/null")
+    masked = azready("install", "--root", str(image), "--vendor")
+    assert masked.returncode == 1
+    assert "azready.service is masked, and /etc is left as it is: remove /etc/" in masked.stderr
+
+
+@pytest.mark.parametrize("path", ["/etc/azready", "/usr/local/bin/azready", "/opt/azready"])
+def test_a_vendors_file_is_below_usr(image: pathlib.Path, path: str) -> None:
+    said = azready("install", "--root", str(image), "--vendor", "--exec", path)
+    assert (said.returncode, said.stderr) == (
+        2,
+        f"azready: --exec '{path}' is not the vendor's: name one below /usr, not /usr/local\n",
+    )

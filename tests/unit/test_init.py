@@ -28,7 +28,11 @@ def write(root: Root, name: str, executable: str = "/opt/azready") -> int:
 
 
 def disable(root: Root) -> list[str]:
-    return [link for system in init.SYSTEMS.values() for link in system.disable(root)]
+    return [
+        link
+        for system in init.SYSTEMS.values()
+        for link in system.disable(root, system.entries(root))
+    ]
 
 
 def enable(root: Root, name: str) -> int:
@@ -389,7 +393,7 @@ def test_nothing_is_written_in_the_place_of_a_device(tmp_path: pathlib.Path) -> 
 def test_what_is_disabled_under_sysvinit_has_links_that_stop_it(tmp_path: pathlib.Path) -> None:
     root, system = Root(str(tmp_path)), init.SYSTEMS["sysvinit"]
     enable(root, "sysvinit")
-    assert len(system.disable(root)) == 4
+    assert len(system.disable(root, system.entries(root))) == 4
     assert sorted(path.name for path in tmp_path.rglob("*azready")) == ["K01azready"] * 4
     enable(root, "sysvinit")
     assert sorted(path.name for path in tmp_path.rglob("*azready")) == ["S01azready"] * 4

@@ -8,8 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from agent import notify
-from agent.commands import provision
+from agent.boot import Boot
+from agent.commands import common, early, provision
 from agent.log import Log
+from agent.root import Root
+from agent.steps import LOGIN, host_keys
 from scripts.simulator import scenario
 from scripts.simulator.server import Simulator
 
@@ -97,3 +100,32 @@ def test_whatever_ends_well_is_ready(manager: socket.socket, tmp_path: pathlib.P
     status, ready = received(manager)
     assert status.startswith("STATUS=not a VM on Azure")
     assert ready == "READY=1"
+
+
+def run_of(root: pathlib.Path) -> Boot:
+    return common.boot(Root(str(root)), {}, None, Log())
+
+
+def test_people_are_let_in_once(manager: socket.socket, tmp_path: pathlib.Path) -> None:
+    """Not in each pause again."""
+    boot = run_of(tmp_path)
+    early._use_keys(boot)
+    assert received(manager) == []
+    boot.done.add(LOGIN.name)
+    for _ in range(3):
+        early._use_keys(boot)
+    assert received(manager) == ["READY=1"]
+
+
+@pytest.mark.usefixtures("manager")
+def test_a_pause_does_not_read_the_files_of_sshd(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "etc/ssh").mkdir(parents=True)
+    (tmp_path / "etc/ssh/sshd_config").write_text("HostKey /etc/ssh/ssh_host_rsa_key\n")
+    boot = run_of(tmp_path)
+    boot.keys = host_keys.Keys(boot, "/no/ssh-keygen")
+    monkeypatch.setattr(Root, "_read", lambda *_: pytest.fail("a file is read"))
+    for _ in range(3):
+        assert host_keys.due(boot) is None
+    assert boot.keys.soon() == ["rsa", "ecdsa", "ed25519"], "sshd uses the slow one alone"

@@ -85,3 +85,21 @@ def test_tables_that_two_pages_have_are_the_same() -> None:
     assert [
         (name, head) for name, head in shared if tables(PAGES[name])[head] != readme[head]
     ] == []
+
+
+EXAMPLES = TOP / "dist-config/examples"
+
+
+@pytest.mark.parametrize("page", sorted(EXAMPLES.rglob("*.md")), ids=lambda page: page.parent.name)
+def test_the_links_of_a_recipe_lead_somewhere(page: pathlib.Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", page.read_text()):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+
+
+def test_every_recipe_is_in_the_index_and_has_a_page() -> None:
+    listed = re.findall(
+        r"^\| \[\w[\w-]*\]\((\w[\w-]*)\)", (EXAMPLES / "README.md").read_text(), re.MULTILINE
+    )
+    assert sorted(listed) == sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir())
+    assert all((EXAMPLES / name / "README.md").is_file() for name in listed)

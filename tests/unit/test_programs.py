@@ -3,6 +3,7 @@
 import os
 import pathlib
 import posix
+import resource
 import shutil
 import signal
 import subprocess
@@ -108,13 +109,14 @@ def test_programs_run_side_by_side_and_are_waited_for_once() -> None:
     began = time.monotonic()
     for name in ("a", "b", "c"):
         beside.start(name, ["/bin/sh", "-c", f"sleep .4; echo {name}; exit 3"])
-    assert not beside.has_ended()
+    assert not beside.has_ended("abc")
+    assert not beside.has_ended("c")
     assert beside.knows("b")
     assert str(beside.wait("b")) == "exited with status 3: b"
     assert not beside.knows("b")
     assert {beside.wait(name).output for name in ("c", "a")} == {"a\n", "c\n"}
     assert time.monotonic() - began < 1
-    assert beside.has_ended()
+    assert beside.has_ended("abc")
     beside.end()
 
 
@@ -122,7 +124,7 @@ def test_what_has_ended_long_ago_is_no_failure() -> None:
     beside = programs.Beside()
     beside.start("a", ["/bin/echo", "done"], limit=0.2)
     time.sleep(0.4)
-    assert beside.has_ended()
+    assert beside.has_ended("a")
     assert beside.wait("a") == programs.Result(0, "done\n")
 
 
@@ -169,30 +171,37 @@ def test_a_signal_while_one_is_waited_for_leaves_the_others_to_the_end(started: 
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="setpriv is not installed")
-@pytest.mark.parametrize(("dropped", "back"), [("wake_alarm", 0), ("sys_nice", 10)])
-def test_those_beside_are_slow_until_they_are_waited_for(dropped: str, back: int) -> None:
-    """Without CAP_SYS_NICE, the limit decides (setrlimit(2)), and a refusal is no error."""
+@pytest.mark.parametrize(
+    ("own", "dropped", "back"),
+    [(0, "wake_alarm", 0), (0, "sys_nice", 10), (-10, "wake_alarm", -10), (15, "wake_alarm", 15)],
+)
+def test_those_beside_are_slow_until_they_are_waited_for(own: int, dropped: str, back: int) -> None:
+    """Slower than others, and not only than azready, which the unit gives a high priority.
+
+    Without CAP_SYS_NICE, the limit decides (setrlimit(2)), and a refusal is no error.
+    """
     if os.geteuid() or os.nice(0):
         pytest.skip("it starts from another priority, or may not drop capabilities")
     program = (
-        "import os; from agent import programs; "
+        f"import os; from agent import programs; os.nice({own}); "
         "beside = programs.Beside(); beside.start('a', ['/bin/sleep', '9']); "
         "child = beside._running['a'][0]; nice = lambda: os.getpriority(os.PRIO_PROCESS, child); "
-        "print(nice()); beside.hurry(); print(nice()); beside.end()"
+        "print(nice()); beside.hurry('b'); print(nice()); beside.hurry('a'); print(nice()); beside.end()"
     )
     without = ["setpriv", f"--bounding-set=-{dropped}", "--"]
     told = subprocess.run(
         [*without, sys.executable, "-c", program], capture_output=True, text=True, check=True,
         env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).parents[2])},
     ).stdout  # fmt: skip
-    assert told.split() == ["10", str(back)]
+    low = str(max(own, 10))
+    assert told.split() == [low, low, str(back)]
 
 
 def test_one_that_cannot_be_started_beside_is_an_error() -> None:
     beside = programs.Beside()
     with pytest.raises(GuestError, match="cannot run /no/such"):
         beside.start("a", ["/no/such"])
-    assert beside.has_ended()
+    assert beside.has_ended("a")
 
 
 # Runaways
@@ -325,3 +334,30 @@ def test_without_proc_the_group_is_killed(
         programs.run(started.script('me\n[ "$1" ] || "$0" x &\nsleep 60\n'), limit=0.3)
     assert len(started.numbers()) == 2
     assert started.alive() == set()
+
+
+def test_what_a_program_beside_writes_without_end_does_not_fill_the_memory() -> None:
+    beside = programs.Beside()
+    beside.start("a", ["/bin/sh", "-c", "exec yes"], limit=2.0)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(programs.TimeUp):
+        beside.wait("a")
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    assert grown < 8 * 1024, f"{grown // 1024} MiB more in 2 s"
+
+
+def test_what_has_ended_is_seen_even_if_this_process_had_to_wait_for_the_processor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A busy machine: a millisecond passes between two lines."""
+    beside = programs.Beside()
+    beside.start("a", ["/bin/echo", "done"], limit=0.1)
+    time.sleep(0.3)
+    base, calls = time.monotonic(), list[int]()
+
+    def slow() -> float:
+        calls.append(1)
+        return base + len(calls) * 0.01
+
+    monkeypatch.setattr(programs, "monotonic", slow)
+    assert beside.wait("a") == programs.Result(0, "done\n")

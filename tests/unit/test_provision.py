@@ -26,7 +26,7 @@ from agent.profile import Profile
 from agent.protocol import kvp
 from agent.root import Root
 from agent.settings import Config
-from agent.steps import state
+from agent.steps import EARLY, state
 from agent.steps.kvp import KVP
 from scripts.simulator import media, scenario
 from scripts.simulator.server import Exchange, Simulator
@@ -35,7 +35,6 @@ from tests.conftest import Lines
 VM_ID = scenario.VM().vm_id
 CONFIG = Config({"media.wait": 0, "steps.user": os.geteuid() == 0})  # making a user takes root
 DIRECTORY = Config().state_directory
-EARLY = ("host_name",)
 
 
 @pytest.fixture
@@ -453,11 +452,13 @@ def test_check_prints_no_control_character_of_the_platform(root: pathlib.Path, l
 @pytest.mark.skipif(os.geteuid() != 0, reason="making a user takes root")
 def test_what_the_cd_says_is_done_before_anybody_is_asked(root: pathlib.Path, log: Lines) -> None:
     """The host name, which a lease must carry; and the metadata win where the two differ."""
-    seen: list[str] = []
+    seen: list[tuple[str, bool]] = []
 
     def look(exchange: Exchange) -> None:
         if exchange.service == "imds":
-            seen.append((root / "etc/hostname").read_text())
+            name = chosen.vm.admin_username
+            can_log_in = f"{name}:$6$" in (root / "etc/shadow").read_text()
+            seen.append(((root / "etc/hostname").read_text(), can_log_in))
 
     chosen = scenario.parse("two", '[vm]\nmedia = "cd"\npassword = "x"\ncomputer_name = "web-1"\n')
     (root / "dev").mkdir()
@@ -474,10 +475,13 @@ def test_what_the_cd_says_is_done_before_anybody_is_asked(root: pathlib.Path, lo
         "6 write from-the-cd to /etc/hostname",
     ]
     assert log.lines.count("6 provisioning CD: /dev/sr0") == 1
-    # Of what was done early, only the host name may change by what the metadata say.
-    early = [sum(text.startswith(f"step {name}:") for text in steps) for name in EARLY]
-    assert dict(zip(EARLY, early, strict=True)) == {"host_name": 2}
-    assert seen == ["from-the-cd\n"]
+    # What was done early is repeated because the metadata name another host, and changes no more.
+    early = {
+        step.name: sum(text.startswith(f"step {step.name}:") for text in steps) for step in EARLY
+    }
+    assert early == dict.fromkeys(early, 2)
+    assert sum("create the user" in line for line in log.lines) == 1
+    assert seen == [("from-the-cd\n", True)]
     assert (root / "etc/hostname").read_text() == "web-1\n"
 
 
@@ -574,7 +578,7 @@ def test_a_clean_up_that_fails_hides_no_signal(
             raise GuestError("cannot remove the folder")
 
     steps = (Step("media", "", changes), KVP)
-    monkeypatch.setattr("agent.commands.provision._carry_out.__defaults__", (steps,))
+    monkeypatch.setattr("agent.commands.carrying.run_steps.__defaults__", (steps,))
     with pytest.raises(ProvisioningFailed, match="terminated by SIGTERM before Ready"):
         provision(boot(platform, root, log))
     assert platform.reports == ["ProvisioningFailed"]

@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from scripts.tasks import bench, race, standings, timeline
+from scripts.tasks import bench, race, standings, stock, timeline
 from scripts.tasks.contenders import CONTENDERS
 from scripts.tasks.standings import Added, Boot, Record
 
@@ -141,6 +141,16 @@ def test_a_wrong_contender_is_refused(
 def test_wrong_words_are_refused(words: list[str]) -> None:
     with pytest.raises(SystemExit):
         bench.main(["--boot", *words])
+
+
+def test_the_stand_in_for_go_programs_races_by_its_name(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "report"
+    program.touch()
+    monkeypatch.setattr(stock, "command", lambda name: [str(program)] if name == "go" else [])
+    (found,) = race.against(["go"])
+    assert (found.name, found.file) == ("go", program)
 
 
 def test_who_races(tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -121,6 +121,32 @@ def test_imds_gets_its_seconds_once_there_is_a_way_to_it(
         assert found
 
 
+@pytest.mark.parametrize("finds", [True, False])
+def test_the_seconds_of_imds_are_not_spent_on_a_lease(
+    finds: bool, clock: Clock, log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search for a DHCP server may take all there is, and a little more: its program has to end."""
+    start = clock.now
+
+    def exchange(*words: object) -> mock.Mock:
+        deadline = words[-1]
+        assert isinstance(deadline, Deadline)
+        if not deadline.left():
+            raise Transient("time ran out")
+        if clock.now < start + 25:
+            raise Transient("network unreachable", no_way=True)
+        return mock.Mock(status=200, reason="OK", body=b"{}")
+
+    def search(deadline: Deadline, _: bool) -> bool:
+        clock.sleep(deadline.left() + 1.5)
+        return finds
+
+    monkeypatch.setattr(imds, "exchange", exchange)
+    monkeypatch.setattr(retry._Pauses, "take", lambda _, pause, no_way: clock.sleep(pause))
+    imds.instance(mock.Mock(), imds.budget(Deadline(1200), is_needed=False), log, search)
+    assert clock.now < start + 25 + imds.SHORT_BUDGET
+
+
 def test_imds_that_is_dead_costs_no_more_because_dhcp_was_late(
     clock: Clock, log: Lines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -161,4 +187,25 @@ def test_tries_that_are_not_shown_are_counted(log: Lines, monkeypatch: pytest.Mo
         "try 2",
         "try 4 (1 not shown)",
         "try 8 (3 not shown)",
+    ]
+
+
+def test_a_network_that_comes_soon_is_no_warning(
+    log: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(retry._Pauses, "take", lambda *_, **__: None)
+    log.verbose = False
+    failures = iter(range(17))
+
+    def once() -> str:
+        if next(failures, None) is None:
+            return "done"
+        raise Transient("network unreachable", no_way=True)
+
+    assert retry.retry("asking", once, Deadline(60), log) == "done"
+    shown = [line.partition(" failed")[0] for line in log.lines if not line.startswith("7")]
+    assert shown == [
+        "6 asking: try 1",
+        "4 warning: asking: try 8 (6 not shown)",
+        "4 warning: asking: try 16 (7 not shown)",
     ]

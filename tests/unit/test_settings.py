@@ -7,7 +7,7 @@ import pytest
 
 from agent import settings
 from agent.commands.common import DEFAULT_DEADLINE
-from agent.errors import UsageError
+from agent.errors import GuestError, UsageError
 from agent.root import Root
 from agent.settings import SETTINGS, Config, load, parse
 from agent.steps import STEPS
@@ -146,3 +146,63 @@ def test_a_file_named_by_config_must_exist(tmp_path: pathlib.Path) -> None:
     other = tmp_path / "other.toml"
     other.write_text("deadline = 77\n")
     assert load(Root(), str(other)).deadline == 77
+
+
+# Files in layers
+
+
+def put(root: pathlib.Path, path: str, text: str) -> None:
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+def test_later_files_override_single_settings(tmp_path: pathlib.Path) -> None:
+    put(
+        tmp_path, "usr/lib/azready.toml", "deadline = 60\nuser.sudo = 'password'\nfatal = ['kvp']\n"
+    )
+    root = Root(str(tmp_path))
+    assert (load(root).deadline, load(root).sudo, load(root).fatal) == (60, "password", ("kvp",))
+    put(tmp_path, "etc/azready.toml", "deadline = 70\n[user]\ngroups = ['a', 'b']\n")
+    put(tmp_path, "etc/azready.toml.d/90-last.toml", "[user]\ngroups = ['c']\n")
+    put(tmp_path, "etc/azready.toml.d/9-first.toml", "deadline = 90\n[user]\ngroups = []\n")
+    put(tmp_path, "etc/azready.toml.d/99-other.conf", "nonsense\n")
+    found = load(root)
+    assert (found.deadline, found.sudo, found.fatal) == (90, "password", ("kvp",))
+    assert found.groups == ("c",), "in the order of bytes, 9- comes before 90-"
+    assert settings.places(root) == [
+        "/usr/lib/azready.toml",
+        "/etc/azready.toml",
+        "/etc/azready.toml.d/9-first.toml",
+        "/etc/azready.toml.d/90-last.toml",
+    ]
+
+
+@pytest.mark.parametrize(
+    "path", ["usr/lib/azready.toml", "etc/azready.toml", "etc/azready.toml.d/x.toml"]
+)
+def test_a_mistake_is_named_by_its_file(tmp_path: pathlib.Path, path: str) -> None:
+    for place in ("usr/lib/azready.toml", "etc/azready.toml", "etc/azready.toml.d/x.toml"):
+        put(tmp_path, place, "deadline = 5\n")
+    put(tmp_path, path, "\ndeadlin = 5\n")
+    with pytest.raises(UsageError, match=f"{path} line 2: deadlin: unknown key; did you mean"):
+        load(Root(str(tmp_path)))
+
+
+def test_a_file_that_is_named_counts_alone(tmp_path: pathlib.Path) -> None:
+    put(tmp_path, "etc/azready.toml.d/x.toml", "nonsense")
+    put(tmp_path, "mine.toml", "deadline = 7\n")
+    assert load(Root(str(tmp_path)), str(tmp_path / "mine.toml")).deadline == 7
+
+
+def test_a_file_that_cannot_be_read_is_never_skipped(tmp_path: pathlib.Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/azready.toml").symlink_to("azready.toml")
+    with pytest.raises(GuestError, match="too many levels of symbolic links"):
+        load(Root(str(tmp_path)))
+
+
+def test_a_file_in_the_place_of_the_folder_is_an_error(tmp_path: pathlib.Path) -> None:
+    put(tmp_path, "etc/azready.toml.d", "deadline = 5\n")
+    with pytest.raises(UsageError, match=r"etc/azready\.toml\.d is no folder: put"):
+        load(Root(str(tmp_path)))

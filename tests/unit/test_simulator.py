@@ -250,6 +250,14 @@ def test_what_the_goal_state_refers_to_is_there(platform: Simulator) -> None:
     )
 
 
+def test_the_linux_agent_may_tell_how_it_is(platform: Simulator) -> None:
+    for target in ("/HealthService", "/machine?comp=telemetrydata"):
+        assert ask(platform, "wireserver", "POST", target, {}, "{}")[0] == 200
+        assert ask(platform, "wireserver", "GET", target, {})[0] == 404
+    target = "/metadata/instance/compute?api-version=2018-02-01"
+    assert ask(platform, "imds", "GET", target, {"Metadata": "true"})[0] == 200
+
+
 def test_what_azure_accepts_is_accepted(platform: Simulator) -> None:
     details = "<Details><SubStatus>ProvisioningFailed</SubStatus><Description>no disk</Description></Details>"
     assert ask(platform, "wireserver", "GET", "/machine/?comp=goalstate", VERSION)[0] == 200
@@ -374,3 +382,10 @@ def test_the_metadata_holds_the_keys_and_never_the_password(platform: Simulator)
     assert "correct horse" not in text
     assert '"hasCustomData": true' in text
     assert platform.problems == []
+
+
+def test_the_hosts_plugin_answers_as_one_of_an_older_host() -> None:
+    place = ("127.0.0.1", 0)
+    with Simulator(scenario.load("healthy"), host_plugin=place) as platform:
+        assert ask(platform, "host_plugin", "GET", "/vmSettings", {})[0] == 404
+        assert platform.problems == []
