@@ -43,14 +43,17 @@ class Profile:
 
     def early(self) -> "tuple[object, ...]":
         """Return what the steps look at that may be carried out before the metadata are known."""
-        keys = tuple((" ".join(key.key_data.split()), key.path) for key in self.public_keys)
         return (
             hosts.choose(self.host_names),
             self.user_name,
-            keys,
+            tuple((_on_one_line(key.key_data), key.path) for key in self.public_keys),
             self.password,
             self.disable_password,
         )
+
+    def keys(self) -> "set[str]":
+        """Return the SSH keys, wherever they belong."""
+        return {_on_one_line(key.key_data) for key in self.public_keys}
 
     def custom_data(self) -> bytes:
         """Return the customData, b"" without. Raises GuestError if it is not valid base64."""
@@ -92,6 +95,10 @@ def needs_medium(metadata: "InstanceMetadata | None") -> bool:
     if metadata is None or not metadata.admin_username:
         return True
     return bool(metadata.has_custom_data) or metadata.disable_password is False
+
+
+def _on_one_line(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _decoded(what: str, text: str) -> bytes:

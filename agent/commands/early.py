@@ -6,6 +6,7 @@ from agent.errors import GuestError
 from agent.init import rivals
 from agent.log import Quiet
 from agent.steps import EARLY, LOGIN, USER, host_keys, media
+from agent.steps.ssh_keys import SSH_KEYS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,6 +90,11 @@ def take(boot: "Boot", told: "Profile") -> None:
         boot.log.warning(
             f"the instance metadata name the user {told.user_name}, and the provisioning CD "
             f"{early.user_name}, whose account stays: remove it if nobody needs it"
+        )
+    elif SSH_KEYS.name in boot.done and (others := early.keys() - told.keys()):
+        boot.log.warning(
+            f"the instance metadata do not name {len(others)} of the SSH keys of the provisioning "
+            "CD, which stay authorized: remove them if nobody needs them"
         )
     _repeat(boot)
 

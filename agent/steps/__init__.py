@@ -7,9 +7,8 @@ fails and the platform is told why; the failure of any other step is a warning.
 Before them (commands/provision.py): stop if this is not Azure, if another agent is enabled, or if
 this VM has been provisioned; begin to generate host keys, do what the CD alone tells, and fetch the
 instance metadata. After them: report Ready, write the marker, wait for the host keys that take
-long, disable the unit. So everything that can fail does so before
-Ready is reported, which makes the platform remove the CD; and marker and unit follow an accepted
-report only.
+long, disable the unit. So everything that can fail does so before Ready is reported, which makes
+the platform remove the CD; and marker and unit follow an accepted report only.
 """
 
 from agent.steps.custom_data import CUSTOM_DATA

@@ -1,5 +1,6 @@
 """What is done before the metadata are known, and what of it outlives a signal: nothing."""
 
+import dataclasses
 import os
 import pathlib
 import posix
@@ -145,6 +146,19 @@ def test_the_host_name_of_a_late_cd_counts_without_imds(root: pathlib.Path, log:
         provision(boot(platform, root, log))
         assert platform.reports == ["Ready"]
     assert (root / "etc/hostname").read_text() == f"{chosen.vm.computer_name}\n"
+
+
+@needs_root
+def test_keys_that_only_the_cd_names_are_told(root: pathlib.Path, log: Lines) -> None:
+    chosen = scenario.parse("x", '[vm]\nmedia = "cd"\n')
+    other = scenario.KEY.replace("AAAAIC", "AAAAID")
+    on_cd = dataclasses.replace(chosen.vm, public_keys=(scenario.KEY, other))
+    insert_cd(root, dataclasses.replace(chosen, vm=on_cd))
+    with Simulator(chosen) as platform:
+        provision(boot(platform, root, log))
+    assert sum("do not name 1 of the SSH keys" in line for line in log.lines) == 1
+    keys = root / "home" / chosen.vm.admin_username / ".ssh/authorized_keys"
+    assert keys.read_text().split() == [*scenario.KEY.split(), *other.split()]
 
 
 @needs_root
