@@ -76,16 +76,14 @@ def run(
     """Run the program `words[0]` (a path), wait for it, and kill it after `limit` seconds.
 
     Then what it started is killed, too. It can read `stdin` (at most 4096 bytes, which every pipe
-    holds) and nothing else; `on_output` gets each piece of its output as it comes. `nice` is its
-    priority (nice(2)), without it our own. Raises GuestError if it cannot be started, TimeUp if it
-    is killed.
+    holds) and nothing else; `on_output` gets each piece of its output as it comes. `nice` is how
+    nice it is at least (nice(2)), None as nice as we are. Raises GuestError if it cannot be
+    started, TimeUp if it is killed.
     """
     # A signal that ends us may not do so while a child is there that nobody would end.
     old = pthread_sigmask(SIG_BLOCK, NUMBERS)
     try:
-        child, output, mark = _spawn(words, stdin, old)
-        if nice is not None:
-            _set_priority(child, nice)
+        child, output, mark = _spawn(words, stdin, old, nice)
         try:
             result = _attend(child, output, limit, mark, old, on_output)
         finally:
@@ -109,18 +107,13 @@ class Beside:
         self._running: "dict[str, tuple[int, int, bytes, float]]" = {}
 
     def start(
-        self, name: str, words: "list[str]", *, limit: float = LIMIT, low: bool = True
+        self, name: str, words: "list[str]", *, limit: float = LIMIT, nice: "int | None" = _LOW
     ) -> None:
-        """Start a program, and remember it as `name`; not `low` at our own priority.
-
-        Raises GuestError.
-        """
+        """Start a program, and remember it as `name`; `nice` as run() has it. Raises GuestError."""
         old = pthread_sigmask(SIG_BLOCK, NUMBERS)
         try:
-            child, output, mark = _spawn(words, b"", old)
+            child, output, mark = _spawn(words, b"", old, nice)
             self._running[name] = (child, output, mark, monotonic() + limit)
-            if low:
-                _set_priority(child, max(_LOW, posix.nice(0)))
         finally:
             pthread_sigmask(SIG_SETMASK, old)
 
@@ -177,10 +170,12 @@ def _set_priority(child: int, nice: int) -> None:
         pass  # it has ended; or it may not be raised (CAP_SYS_NICE, LimitNICE= of the unit)
 
 
-def _spawn(words: "list[str]", stdin: bytes, signals: "set[int]") -> "tuple[int, int, bytes]":
+def _spawn(
+    words: "list[str]", stdin: bytes, signals: "set[int]", nice: "int | None"
+) -> "tuple[int, int, bytes]":
     """Start a program while signals are blocked; return (child, its output, the mark of this run).
 
-    `signals` are those blocked for it. Raises GuestError.
+    `signals` are those blocked for it, `nice` is as in run(). Raises GuestError.
     """
     if len(stdin) > 4096:
         raise GuestError(f"cannot give {len(stdin)} bytes to {words[0]}: the limit is 4096")
@@ -213,6 +208,8 @@ def _spawn(words: "list[str]", stdin: bytes, signals: "set[int]") -> "tuple[int,
     finally:
         posix.close(given)
         posix.close(theirs)
+    if nice is not None:
+        _set_priority(child, max(nice, posix.nice(0)))
     return child, output, mark.encode()
 
 

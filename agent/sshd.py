@@ -73,7 +73,7 @@ def ask(boot: "Boot") -> None:
     try:
         if b"\nRuntimeDirectory=sshd\n" in (boot.root.read(_DEBIANS_UNIT) or b""):
             boot.root.make_folders(_DEBIANS_FOLDER)
-        question.start(_ASKING, _question(boot, program(boot.root), _ASKING), low=False)
+        question.start(_ASKING, _question(boot, program(boot.root), _ASKING), nice=None)
     except GuestError as error:
         boot.log.debug(f"sshd is asked later: {error}")
 

@@ -31,20 +31,24 @@ def carry_out(
             continue
         if step.name in boot.done and step in (*EARLY, HOST_KEYS):
             continue  # before the metadata, or in a pause
-        boot.log.status(f"step {step.name}: {step.summary}")
         try:
-            act(step.changes(boot))
+            carry_out_one(boot, step, act)
         except GuestError as error:
             if step.name in boot.config.fatal:
                 raise
             warn(str(error))
-        else:
-            boot.done.add(step.name)
     if boot.profile.preprovisioned and steps is STEPS:  # said once
         boot.log.warning(
             "this VM comes from a pool of preprovisioned VMs, which azready does not support: its "
             "settings may be the pool's, not the owner's"
         )
+
+
+def carry_out_one(boot: "Boot", step: "Step", act: "Callable[[Iterator[Change]], object]") -> None:
+    """Hand the stream of a step to `act`, and note that it is done. Raises GuestError."""
+    boot.log.status(f"step {step.name}: {step.summary}")
+    act(step.changes(boot))
+    boot.done.add(step.name)
 
 
 def attempt(boot: "Boot", changes: "Iterator[Change]") -> None:

@@ -1,12 +1,11 @@
 """What a first boot does before the platform answers: what the provisioning CD alone tells."""
 
 from agent import notify, profile, sshd
-from agent.commands.carrying import act, attempt, run_steps
+from agent.commands.carrying import act, attempt, carry_out_one, run_steps
 from agent.errors import GuestError
 from agent.init import rivals
 from agent.log import Quiet
-from agent.steps import EARLY, LOGIN, USER, host_keys, media
-from agent.steps.ssh_keys import SSH_KEYS
+from agent.steps import EARLY, LOGIN, SSH_KEYS, USER, host_keys, media
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,9 +38,7 @@ def begin(boot: "Boot") -> None:
         some = EARLY[:1] if boot.medium else ()
         for step in EARLY if is_whole else some:
             if boot.config.steps[step.name]:
-                boot.log.status(f"step {step.name}: {step.summary}")
-                attempt(boot, step.changes(boot))
-                boot.done.add(step.name)
+                carry_out_one(boot, step, lambda changes: attempt(boot, changes))
     except GuestError as error:
         boot.log.debug(f"not before the metadata are known: {error}")  # they may say otherwise
     _use_keys(boot)

@@ -35,6 +35,7 @@ __all__ = [
     "MARKER",
     "READY",
     "REST",
+    "SSH_KEYS",
     "STEPS",
     "USER",
 ]

@@ -100,9 +100,9 @@ def _run(boot: "Boot", path: str, script: bytes, started: str) -> None:
     outside = _outside(root, limit)
     words = [*outside, *interpreter, root.resolve(path)]
     lines = _Lines(boot.log)
-    nice = max(posix.nice(0), 0)  # the unit's is high, and what a script starts would keep it
     try:
-        result = programs.run(words, limit=limit, on_output=lines, nice=nice)
+        # The unit's priority is high, and what a script starts would keep it.
+        result = programs.run(words, limit=limit, on_output=lines, nice=0)
         ended = f"{_ENDED} {result.code}"
     except (AzreadyError, KeyboardInterrupt) as error:  # of agent/signals.py
         if outside:

@@ -59,7 +59,7 @@ def provision(trial: Trial) -> None:
     hardware = trial.hardware()
     with trial.boot(hardware) as machine:
         _agent_is_at_work(trial, machine)
-        reporters = [exchange.request.headers["x-ms-agent-name"] for exchange in _reports(trial)]
+        reporters = _reporters(trial)
         trial.require("azready" in reporters, f"Ready was reported by {reporters}")
         trial.note(f"reported by {', '.join(reporters)}")
         state = _held(trial, machine, "")
@@ -67,10 +67,7 @@ def provision(trial: Trial) -> None:
         machine.switch_off()
     with trial.boot(hardware) as machine:
         _agent_is_at_work(trial, machine)
-        again = [
-            exchange.request.headers["x-ms-agent-name"]
-            for exchange in _reports(trial, machine.started)
-        ]
+        again = _reporters(trial, machine.started)
         trial.require("azready" not in again, f"the second boot's reports are by {again}")
         _held(trial, machine, state)
         trial.rest(machine)
@@ -108,8 +105,10 @@ def _requests(trial: Trial, machine: Machine, target: str) -> list[Exchange]:
     return [exchange for exchange in exchanges if exchange.request.target.endswith(target)]
 
 
-def _reports(trial: Trial, since: float = 0.0) -> list[Exchange]:
-    return [exchange for exchange in trial.cloud.requests(since) if exchange.report]
+def _reporters(trial: Trial, since: float = 0.0) -> list[str]:
+    """Return who has sent the reports."""
+    reports = [exchange for exchange in trial.cloud.requests(since) if exchange.report]
+    return [exchange.request.headers["x-ms-agent-name"] for exchange in reports]
 
 
 def _held(trial: Trial, machine: Machine, earlier: str) -> str:
