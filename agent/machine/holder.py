@@ -60,10 +60,8 @@ def find(root: "Root", index: int) -> str:
     networkd and NetworkManager say so in their run-time state; the others are processes, or, where
     a sandbox hides these, leave their files in /run.
     """
-    if root.exists(f"{_LEASES}/{index}"):
-        return NETWORKD
-    if b"\ndhcp4." in (root.read(f"{_DEVICES}/{index}") or b""):
-        return NETWORK_MANAGER
+    if client := _declared(root, index):
+        return client
     for client, _ in _of(index):
         return client
     if outside.is_confined():
@@ -88,9 +86,12 @@ def is_at_work(root: "Root", index: int) -> bool:
     return NETWORKD in runs and _value(root, f"{_LINKS}/{index}", b"ADMIN_STATE=") in _AT_WORK
 
 
-def is_told(index: int, name: str) -> bool:
-    """Tell whether the client of a link has this host name on its command line: udhcpc may."""
-    return any(
+def is_told(root: "Root", index: int, name: str) -> bool:
+    """Tell whether the client of a link has this host name on its command line: udhcpc may.
+
+    To look at every process takes long where the platform waits, so a run-time state goes first.
+    """
+    return not _declared(root, index) and any(
         client == UDHCPC and words & {f"hostname:{name}", f"-xhostname:{name}"}
         for client, words in _of(index)
     )
@@ -111,6 +112,15 @@ def tell(root: "Root", index: int, log: "Log", deadline: "Deadline") -> None:
         _signal_dhcpcd(root, link.name)
     else:
         _ask(link, _identifier(root, client, link), log, limit.within(_ANSWER))
+
+
+def _declared(root: "Root", index: int) -> str:
+    """Return the client that has a lease for a link by its run-time state, "" without."""
+    if root.exists(f"{_LEASES}/{index}"):
+        return NETWORKD
+    if b"\ndhcp4." in (root.read(f"{_DEVICES}/{index}") or b""):
+        return NETWORK_MANAGER
+    return ""
 
 
 def _modify(root: "Root", name: str, limit: "Deadline") -> None:

@@ -36,7 +36,7 @@ def changes(boot: "Boot") -> "Changes":
         for index, address in now
         if boot.unnamed is None
         or (index, address) in boot.unnamed
-        or holder.is_told(index, boot.old_name)
+        or holder.is_told(boot.root, index, boot.old_name)
     }
     for index in sorted(old):
         if name := holder.find(boot.root, index):

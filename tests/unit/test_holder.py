@@ -64,6 +64,24 @@ def test_run_time_state_names_the_client(tmp_path: pathlib.Path) -> None:
     assert holder.find(root, LOOPBACK) == "systemd-networkd"
 
 
+def test_no_process_is_looked_at_for_a_lease_that_networkd_holds(
+    tmp_path: pathlib.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[str] = []
+    words = {"-x", "hostname:old", "-i", "lo"}
+
+    def clients() -> Iterator[tuple[str, str, set[str]]]:
+        looks.append("all")
+        yield "udhcpc", "7", words
+
+    monkeypatch.setattr(holder, "_clients", clients)
+    root = Root(str(tmp_path))
+    assert holder.is_told(root, LOOPBACK, "old")
+    write(tmp_path, f"run/systemd/netif/leases/{LOOPBACK}", "CLIENTID=ff01\n")
+    assert not holder.is_told(root, LOOPBACK, "old")
+    assert looks == ["all"]
+
+
 @pytest.mark.parametrize("slice_", ["system.slice", "systemd/system.slice"])
 def test_what_systemd_runs_may_be_at_work_on_a_link(tmp_path: pathlib.Path, slice_: str) -> None:
     root, groups = Root(str(tmp_path)), tmp_path / "sys/fs/cgroup" / slice_
@@ -117,7 +135,8 @@ def test_a_lease_that_came_after_the_name_may_carry_the_old_one(
     monkeypatch.setattr(_socket, "if_nameindex", lambda: [(LOOPBACK, "lo"), (9, "other")])
     monkeypatch.setattr(holder, "_clients", lambda: iter([(client, "7", words)]))
     monkeypatch.setattr(holder, "addresses", lambda: frozenset({(LOOPBACK, b"\x0a\0\0\4")}))
-    assert holder.is_told(LOOPBACK, "old") == told
+    root = Root(str(tmp_path))
+    assert holder.is_told(root, LOOPBACK, "old") == told
     boot = SimpleNamespace(
         client=None,
         root=SimpleNamespace(is_live=True, exists=lambda _: False, read=lambda _: None),
